@@ -1,0 +1,17 @@
+# Every target is one script in .ci/, so that a person and a machine run the same thing.
+
+.PHONY: help demo test check
+
+help:
+	@echo 'make demo    install what is missing, build, start the demo and print where to go'
+	@echo 'make test    install what is missing and run every test: both database engines, a real browser'
+	@echo 'make check   format, lints, documentation, dependency policy'
+
+demo:
+	@.ci/demo
+
+test:
+	@.ci/test
+
+check:
+	@.ci/check

@@ -1,0 +1,202 @@
+//! The keys of an installation: made once on an empty database, opened at every start, rotated on request.
+//!
+//! Sealed rows that the master key does not open end the start. A new key in their place would silently sign everybody
+//! out, and lose every second factor.
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+use crate::config::MasterKeys;
+use crate::crypto::Keyring;
+use crate::crypto::keyring::{ASSERTION_TYPE, AssertionKeys, WebKeys};
+use crate::crypto::seal::Sealer;
+use crate::crypto::signing::SigningKey;
+use crate::domain::{Actor, AuditEvent, Chance, KeyId, Outcome, Secret, Span, Timestamp};
+use crate::store::keys::{self, SealedKey};
+use crate::store::{Conn, Db, Tx, audit, credentials};
+
+/// The purpose of the secret from which web keys are derived.
+const WEB: &str = "web";
+/// The purpose of a key that signs assertions.
+const ASSERTION: &str = "assertion";
+/// How long a key is still published after it has signed its last: no assertion lives longer than five minutes, and no
+/// upstream should keep a key set longer than this.
+const PUBLISHED: Span = Span::hours(1);
+
+/// Opens the keys of an installation, or makes them on a database that has none.
+///
+/// # Errors
+/// When there is no master key, or it does not open what is sealed.
+pub async fn open(
+    db: &Db,
+    master: &MasterKeys,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> anyhow::Result<Keyring> {
+    let Some(current) = &master.current else {
+        let sealed = holds_sealed(&mut db.read().await?).await?;
+        if sealed {
+            bail!(
+                "the database has sealed records and no master key is configured: set secrets.master_key to the key \
+                 they were sealed with. Cardea never makes a new one in its place"
+            );
+        }
+        bail!("no master key is configured: set secrets.master_key (`cardea init` makes one)");
+    };
+    let sealer = Sealer::new(current.expose(), &master.previous)?;
+    let rows = keys::all(&mut db.read().await?).await?;
+    let rows = if rows.is_empty() { first(db, &sealer, now, chance).await? } else { rows };
+    let web = rows.iter().rfind(|row| row.purpose == WEB && row.retired_at.is_none());
+    let web = web.context("the database has keys, but not the one for sessions: restore it from a backup")?;
+    let secret = unsealed(&sealer, web)?;
+    let assertion = signing(&sealer, &rows, now)?;
+    Ok(Keyring::new(sealer, WebKeys::derive(&secret)?, assertion))
+}
+
+/// Makes a new key for assertions; the one before it is published for another hour. Other nodes take it from the change
+/// feed with [`reload_assertion`].
+///
+/// # Errors
+/// When the database fails.
+pub async fn rotate_assertion(
+    db: &Db,
+    ring: &Keyring,
+    by: Actor,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> anyhow::Result<String> {
+    let mut tx = db.begin().await?;
+    tx.lock("keys").await?;
+    for row in keys::all(&mut tx).await?.iter().filter(|row| row.purpose == ASSERTION) {
+        match row.retired_at {
+            None => keys::retire(&mut tx, row.id, now).await?,
+            Some(at) if now.since(at) > PUBLISHED => keys::delete(&mut tx, row.id).await?,
+            Some(_) => {}
+        }
+    }
+    let id = add_assertion(&mut tx, &ring.sealer, now, chance).await?;
+    let event = AuditEvent::new(by, "keys.rotate", Outcome::Done).on("key", &id);
+    audit::write(&mut tx, &event, now, chance).await?;
+    tx.commit(now).await?;
+    reload_assertion(db, ring, now).await?;
+    Ok(id)
+}
+
+/// Reads the keys for assertions again, after another node has changed them.
+///
+/// # Errors
+/// When the database fails or a key does not open.
+pub async fn reload_assertion(db: &Db, ring: &Keyring, now: Timestamp) -> anyhow::Result<()> {
+    let rows = keys::all(&mut db.read().await?).await?;
+    ring.rotate(signing(&ring.sealer, &rows, now)?);
+    Ok(())
+}
+
+/// Whether every sealed record opens under the configured keys; how many there are.
+///
+/// # Errors
+/// When one does not, or the database fails.
+pub async fn check(db: &Db, sealer: &Sealer) -> anyhow::Result<usize> {
+    let mut conn = db.read().await?;
+    let rows = keys::all(&mut conn).await?;
+    for row in &rows {
+        unsealed(sealer, row)?;
+    }
+    let factors = credentials::sealed_factors(&mut conn).await?;
+    for (_, user, sealed) in &factors {
+        sealer
+            .open(&credentials::seal_place(*user), sealed)
+            .with_context(|| format!("the second factor of user {user}"))?;
+    }
+    Ok(rows.len() + factors.len())
+}
+
+async fn holds_sealed(conn: &mut Conn) -> anyhow::Result<bool> {
+    Ok(!keys::all(conn).await?.is_empty() || !credentials::sealed_factors(conn).await?.is_empty())
+}
+
+/// The first keys of an installation. Two nodes may start at once: whoever comes second finds those of the first.
+async fn first(
+    db: &Db,
+    sealer: &Sealer,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> anyhow::Result<Vec<SealedKey>> {
+    let mut tx = db.begin().await?;
+    tx.lock("keys").await?;
+    let rows = keys::all(&mut tx).await?;
+    if !rows.is_empty() {
+        return Ok(rows);
+    }
+    ensure!(
+        credentials::sealed_factors(&mut tx).await?.is_empty(),
+        "the database has sealed records but not the keys that belong to them: restore it from a backup"
+    );
+    let secret = Secret::new(chance.bytes::<32>());
+    add(&mut tx, sealer, WEB, secret.expose(), String::new(), now, chance).await?;
+    let id = add_assertion(&mut tx, sealer, now, chance).await?;
+    let event = AuditEvent::new(Actor::System, "keys.create", Outcome::Done).on("key", &id);
+    audit::write(&mut tx, &event, now, chance).await?;
+    let rows = keys::all(&mut tx).await?;
+    tx.commit(now).await?;
+    Ok(rows)
+}
+
+async fn add_assertion(
+    tx: &mut Tx,
+    sealer: &Sealer,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> anyhow::Result<String> {
+    let pkcs8 = SigningKey::generate()?;
+    let key = SigningKey::from_pkcs8(pkcs8.expose(), ASSERTION_TYPE)?;
+    add(tx, sealer, ASSERTION, pkcs8.expose(), key.public().to_string(), now, chance).await?;
+    Ok(key.id().to_owned())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one column each; a struct of them is `SealedKey` itself")]
+async fn add(
+    tx: &mut Tx,
+    sealer: &Sealer,
+    purpose: &str,
+    secret: &[u8],
+    public: String,
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> anyhow::Result<()> {
+    let id = KeyId::mint(now, chance);
+    let sealed = sealer.seal(&keys::seal_place(id), secret, chance)?;
+    let key =
+        SealedKey { id, purpose: purpose.to_owned(), sealed, public, created_at: now, retired_at: None };
+    keys::add(tx, &key).await?;
+    Ok(())
+}
+
+fn unsealed(sealer: &Sealer, row: &SealedKey) -> anyhow::Result<Secret<Vec<u8>>> {
+    sealer.open(&keys::seal_place(row.id), &row.sealed).map_err(|_| {
+        anyhow::anyhow!(
+            "the master key does not open what the database has sealed ({} key {}): configure the key it was sealed \
+             with, as secrets.master_key or among secrets.previous_master_keys. Cardea never makes a new one in its \
+             place",
+            row.purpose,
+            row.id
+        )
+    })
+}
+
+/// The newest key that is not retired signs; those retired lately are still published.
+fn signing(sealer: &Sealer, rows: &[SealedKey], now: Timestamp) -> anyhow::Result<AssertionKeys> {
+    let mine = || rows.iter().filter(|row| row.purpose == ASSERTION);
+    let current = mine().rfind(|row| row.retired_at.is_none());
+    let current = current.context("the database has no key for assertions: restore it from a backup")?;
+    let published: Vec<Value> = mine()
+        .filter(|row| row.id != current.id)
+        .filter(|row| row.retired_at.is_none_or(|at| now.since(at) <= PUBLISHED))
+        .filter_map(|row| serde_json::from_str(&row.public).ok())
+        .collect();
+    let pkcs8 = unsealed(sealer, current)?;
+    Ok(AssertionKeys::new(SigningKey::from_pkcs8(pkcs8.expose(), ASSERTION_TYPE)?, published))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+use crate::store::StorageUrl;
+use crate::sys::OsChance;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+fn master(current: Option<u8>, previous: &[u8]) -> MasterKeys {
+    let key = |byte: u8| Secret::new([byte; 32]);
+    MasterKeys { current: current.map(key), previous: previous.iter().map(|byte| key(*byte)).collect() }
+}
+
+async fn database(folder: &tempfile::TempDir) -> Db {
+    Db::open(&StorageUrl::Sqlite(folder.path().join("records.db"))).await.unwrap()
+}
+
+fn kids(ring: &Keyring) -> Vec<String> {
+    let jwks = ring.assertion().jwks();
+    jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn keys_are_made_once_and_opened_ever_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&folder).await;
+    let first = open(&db, &master(Some(1), &[]), NOW, &OsChance).await.unwrap();
+    let token = first.web.session.issue("session", "a.example", &OsChance);
+    let second = open(&db, &master(Some(1), &[]), NOW, &OsChance).await.unwrap();
+    assert_eq!(kids(&first), kids(&second));
+    assert!(second.web.session.check(token.expose().as_bytes(), "session", "a.example").is_some());
+    assert_eq!(check(&db, &second.sealer).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn key_03_no_new_key_takes_the_place_of_one_that_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&folder).await;
+    let none = open(&db, &master(None, &[]), NOW, &OsChance).await.err().unwrap().to_string();
+    assert!(none.contains("cardea init"), "{none}");
+    open(&db, &master(Some(1), &[]), NOW, &OsChance).await.unwrap();
+    let rows = keys::all(&mut db.read().await.unwrap()).await.unwrap();
+    for (wrong, words) in [(master(None, &[]), "sealed with"), (master(Some(2), &[]), "does not open")] {
+        let error = open(&db, &wrong, NOW, &OsChance).await.err().unwrap().to_string();
+        assert!(error.contains(words) && error.contains("never makes a new one"), "{error}");
+    }
+    assert_eq!(keys::all(&mut db.read().await.unwrap()).await.unwrap(), rows);
+    assert!(open(&db, &master(Some(2), &[1]), NOW, &OsChance).await.is_ok(), "an older key still opens");
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_published_for_another_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&folder).await;
+    let ring = open(&db, &master(Some(1), &[]), NOW, &OsChance).await.unwrap();
+    let other_node = open(&db, &master(Some(1), &[]), NOW, &OsChance).await.unwrap();
+    let first = kids(&ring);
+    let second = rotate_assertion(&db, &ring, Actor::System, NOW, &OsChance).await.unwrap();
+    assert_eq!(kids(&ring), [second.clone(), first[0].clone()]);
+    reload_assertion(&db, &other_node, NOW).await.unwrap();
+    assert_eq!(other_node.assertion().current().id(), second);
+    let later = NOW + Span::hours(2);
+    reload_assertion(&db, &ring, later).await.unwrap();
+    assert_eq!(kids(&ring), [second]);
+    rotate_assertion(&db, &ring, Actor::System, later, &OsChance).await.unwrap();
+    assert_eq!(keys::all(&mut db.read().await.unwrap()).await.unwrap().len(), 3, "the first is forgotten");
+}
+
+#[tokio::test]
+async fn two_starts_at_once_make_one_set_of_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&folder).await;
+    let master = master(Some(1), &[]);
+    let (one, two) = tokio::join!(open(&db, &master, NOW, &OsChance), open(&db, &master, NOW, &OsChance));
+    assert_eq!(kids(&one.unwrap()), kids(&two.unwrap()));
+}

@@ -1,0 +1,357 @@
+//! A gateway that runs: data plane, control plane, operations, background, and how it stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use http_body_util::BodyExt as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use super::control::{Controls, Socket};
+use super::house::{House, Machine};
+use super::local;
+use super::ops::{self, Ops};
+use super::reload::{self, ConfigState};
+use super::telemetry;
+use crate::access::Authority;
+use crate::config::{self, Fingerprint, Loaded, LogFormat, Settings};
+use crate::domain::Span;
+use crate::proxy::{self, Arrival, ControlPlane, Gate, PortalAnswer, PortalBody, PortalService};
+use crate::sys::{OsChance, Pool, SystemClock};
+use crate::web::{self, ClientAddress};
+
+/// A gateway that runs.
+pub struct Running {
+    /// Its parts.
+    pub house: Arc<House>,
+    /// Where it takes requests.
+    pub listening: Vec<SocketAddr>,
+    /// Where it says how it is.
+    pub ops: SocketAddr,
+    reloader: Arc<Reloader>,
+    stop: watch::Sender<bool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    tasks: JoinSet<()>,
+}
+
+/// Takes over changed configurations.
+pub struct Reloader {
+    options: config::Options,
+    house: Arc<House>,
+    settings: ArcSwap<Settings>,
+}
+
+/// Runs a gateway until it is told to stop.
+///
+/// # Errors
+/// As [`start`].
+pub async fn serve(loaded: Loaded, options: config::Options) -> anyhow::Result<()> {
+    let log = &loaded.settings.log;
+    telemetry::start(&log.level, log.format == LogFormat::Json);
+    for name in &loaded.overrides {
+        tracing::info!(%name, "set by the environment");
+    }
+    let machine =
+        Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: false };
+    // Before anybody is told that it is ready: a signal that came earlier would end it on the spot.
+    let mut signals = Signals::listen()?;
+    let running = start(loaded, options, machine).await?;
+    for address in &running.listening {
+        tracing::info!(%address, "ready");
+    }
+    running.say_how_to_set_up().await?;
+    running.until_signalled(&mut signals).await;
+    tracing::info!("stopping; requests in flight are finished first");
+    running.stop().await;
+    Ok(())
+}
+
+/// Starts a gateway. Returns when it answers.
+///
+/// # Errors
+/// When an address is taken, or the database or the master key will not do.
+pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -> anyhow::Result<Running> {
+    // First of all: whoever holds the socket is the server of this folder, and nobody else touches its records.
+    let control = &loaded.settings.server.control_socket;
+    let socket = Socket::bind(control)
+        .await
+        .with_context(|| format!("cannot take commands at {}", control.display()))?;
+    let metrics = recorder();
+    let (house, queues) = House::build(&loaded, machine).await?;
+    let house = Arc::new(house);
+    let mut tasks = JoinSet::new();
+    super::install::prepare(&house, &loaded).await?;
+    house.begin(queues, &mut tasks).await?;
+    let (stop, stopping) = watch::channel(false);
+    let settings = loaded.settings.clone();
+    let server = &settings.server;
+
+    let gate = Arc::new(gate(&house, &settings));
+    let count = match server.data_threads {
+        0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        count => count,
+    };
+    let mut threads = Vec::new();
+    for number in 0..count {
+        let listeners: Vec<_> = server
+            .listen
+            .iter()
+            .map(|address| proxy::bind(*address).with_context(|| taken(*address)))
+            .collect::<anyhow::Result<_>>()?;
+        let name = format!("data-{number}");
+        threads.push(proxy::spawn_thread(Arc::clone(&gate), listeners, stopping.clone(), &name)?);
+    }
+
+    let listener =
+        tokio::net::TcpListener::bind(server.ops_listen).await.with_context(|| taken(server.ops_listen))?;
+    let ops_at = listener.local_addr()?;
+    let ops = Ops {
+        sessions: Arc::clone(&house.sessions),
+        ledger: house.ledger.clone(),
+        config: Arc::clone(&house.config),
+        metrics,
+        clock: Arc::clone(&house.machine.clock),
+        stopping: stopping.clone(),
+    };
+    tasks.spawn(async move {
+        if let Err(error) = axum::serve(listener, ops::router(ops)).await {
+            tracing::error!(%error, "the operations listener failed");
+        }
+    });
+
+    let reloader = Arc::new(Reloader {
+        options,
+        house: Arc::clone(&house),
+        settings: ArcSwap::from_pointee(settings.clone()),
+    });
+    let controls = Arc::new(controls(&house, &settings, &reloader));
+    tasks.spawn(async move {
+        if let Err(error) = socket.serve(controls).await {
+            tracing::error!(%error, "the control socket failed");
+        }
+    });
+    let watcher = Arc::clone(&reloader);
+    tasks.spawn(watcher.watch(loaded.files, loaded.fingerprint));
+    Ok(Running { house, listening: server.listen.clone(), ops: ops_at, reloader, stop, threads, tasks })
+}
+
+fn taken(address: SocketAddr) -> String {
+    format!("cannot listen on {address}; is another program, or another Cardea, using it?")
+}
+
+/// What commands from the control socket act on.
+fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>) -> Controls {
+    let (reloads, state) = (Arc::clone(reloader), Arc::clone(&house.config));
+    Controls {
+        admin: Arc::clone(&house.admin),
+        node: settings.server.listen.first().map_or_else(String::new, ToString::to_string),
+        storage: local::storage_words(settings),
+        started: Some(house.machine.clock.now()),
+        reload: Some(Box::new(move || {
+            let reloader = Arc::clone(&reloads);
+            Box::pin(async move {
+                match reloader.reload("a command").await {
+                    Ok(_) => Ok("the configuration was taken over".to_owned()),
+                    Err((report, _)) => Err(report),
+                }
+            })
+        })),
+        config_state: Box::new(move || state.words()),
+    }
+}
+
+/// The recorder of metrics; one for the process, however many gateways tests start in it.
+fn recorder() -> Option<PrometheusHandle> {
+    let recorder = PrometheusBuilder::new().install_recorder().ok();
+    proxy::describe_metrics();
+    recorder
+}
+
+fn gate(house: &House, settings: &Settings) -> Gate {
+    let router = web::router(house.web.clone());
+    let service: PortalService = Arc::new(move |request: http::Request<PortalBody>, arrival: Arrival| {
+        let router = router.clone();
+        Box::pin(async move {
+            let mut request = request.map(Body::from);
+            request.extensions_mut().insert(ClientAddress(arrival.address));
+            let response = match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let answer: PortalAnswer = response.map(|body| body.map_err(Into::into).boxed_unsync());
+            answer
+        })
+    });
+    let server = &settings.server;
+    Gate {
+        snapshot: Arc::clone(&house.board.snapshot),
+        sessions: Arc::clone(&house.sessions),
+        keys: Arc::clone(&house.keys),
+        ledger: house.ledger.clone(),
+        clock: Arc::clone(&house.machine.clock),
+        chance: Arc::clone(&house.machine.chance),
+        portal: proxy::Portal {
+            origin: server.public_url.origin(),
+            host: server.public_url.host.to_string(),
+            product_name: settings.brand.name.clone(),
+            demo: house.machine.demo,
+        },
+        trusted_proxies: server.trusted_proxies.clone(),
+        control: ControlPlane::new(tokio::runtime::Handle::current(), service),
+        refusals: proxy::Refusals::default(),
+        settings: proxy::Settings {
+            grace: server.shutdown_grace,
+            trusted_peers_only: server.listen.iter().any(|address| !address.ip().is_loopback()),
+            ..proxy::Settings::default()
+        },
+    }
+}
+
+/// The signals that are listened to: SIGHUP reloads, SIGTERM and SIGINT stop.
+pub struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on.
+    ///
+    /// # Errors
+    /// When signals cannot be had.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+}
+
+impl Running {
+    /// While nobody administers: a set-up link, on a terminal only; elsewhere the log says how to get one.
+    async fn say_how_to_set_up(&self) -> anyhow::Result<()> {
+        use std::io::{IsTerminal as _, Write as _};
+        if self.house.admin.is_set_up().await? {
+            return Ok(());
+        }
+        let mut terminal = std::io::stderr();
+        if terminal.is_terminal() {
+            let link = self.house.admin.setup_link(&Authority::system(), Span::minutes(30)).await?;
+            writeln!(
+                terminal,
+                "\n  Nobody administers this installation yet. Open this link within 30 minutes:\n\n  {}\n",
+                link.text.expose()
+            )?;
+        } else {
+            tracing::warn!(
+                "nobody administers this installation yet; get a set-up link with `cardea admin invite` on this host"
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads the configuration again and takes it over, or says why not.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
+    /// Waits for a signal to stop; SIGHUP reloads.
+    pub async fn until_signalled(&self, signals: &mut Signals) {
+        loop {
+            tokio::select! {
+                _ = signals.hangup.recv() => drop(self.reloader.reload("SIGHUP").await),
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+            }
+        }
+    }
+
+    /// Stops: nothing new is accepted, requests in flight end, then everything else.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let threads = std::mem::take(&mut self.threads);
+        for thread in threads {
+            while !thread.is_finished() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if thread.join().is_err() {
+                tracing::error!("a thread of the data plane had panicked");
+            }
+        }
+        self.tasks.shutdown().await;
+        self.house.db.close().await;
+    }
+}
+
+impl Reloader {
+    /// Notices that files have changed. Looks twice a second and waits until two looks agree, so that half-written files
+    /// and swapped links are read when they are whole.
+    async fn watch(self: Arc<Self>, mut files: Vec<PathBuf>, mut known: Fingerprint) {
+        let pool = Pool::new(1, 1);
+        let mut last = known;
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let watched = files.clone();
+            let Ok(seen) = pool.run(move || config::fingerprint(&watched)).await else { continue };
+            if seen != known && seen == last {
+                let (Ok(read) | Err((_, read))) = self.reload("a changed file").await;
+                if !read.is_empty() {
+                    files = read;
+                }
+                let watched = files.clone();
+                known = pool.run(move || config::fingerprint(&watched)).await.unwrap_or(seen);
+            }
+            last = seen;
+        }
+    }
+
+    /// Whether the configuration in force is the one in the files.
+    #[must_use]
+    pub fn state(&self) -> &ConfigState {
+        &self.house.config
+    }
+
+    /// Takes over the configuration in the files: all of it, or nothing and the old one stays. Gives the files that were
+    /// read, for whoever watches them.
+    ///
+    /// # Errors
+    /// With the report, as text, when the files are wrong or the database fails.
+    pub async fn reload(&self, why: &str) -> Result<Vec<PathBuf>, (String, Vec<PathBuf>)> {
+        let now = self.house.machine.clock.now();
+        let refuse = |text: String, files: Vec<PathBuf>| {
+            tracing::error!(%why, report = %text, "the new configuration is wrong; the old one stays in force");
+            self.house.config.refused(text.lines().next().unwrap_or_default(), now);
+            Err((text, files))
+        };
+        let loaded = match config::load(&self.options) {
+            Ok(loaded) => loaded,
+            Err(report) => {
+                let files = report.files.clone();
+                return refuse(report.to_string(), files);
+            }
+        };
+        if let Err(error) = super::install::apply(&self.house, &loaded).await {
+            return refuse(format!("{error:#}"), loaded.files);
+        }
+        if let Err(error) = self.house.board.rebuild(Some(reload::policy(&loaded))).await {
+            return refuse(error.to_string(), loaded.files);
+        }
+        let waiting = reload::needs_restart(&self.settings.load(), &loaded.settings);
+        if !waiting.is_empty() {
+            tracing::warn!(settings = %waiting.join(", "), "these settings take effect at the next start");
+        }
+        self.house.config.accepted();
+        tracing::info!(%why, routes = loaded.objects.routes.len(), "the configuration was taken over");
+        Ok(loaded.files)
+    }
+}

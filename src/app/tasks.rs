@@ -1,0 +1,84 @@
+//! What goes on in the background: notes of use, the audit queue, forgetting what has run out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::domain::{AuditEvent, Chance, SessionId, Span, Timestamp};
+use crate::session::Sessions;
+use crate::store::{Db, DbError, audit, feed, flows, handoffs, links, sessions, throttles};
+use crate::sys::Clock;
+
+/// Writes notes of use, at most once in two seconds.
+pub(super) async fn write_seen(
+    house: Arc<Sessions>,
+    clock: Arc<dyn Clock>,
+    mut notes: mpsc::Receiver<(SessionId, Timestamp)>,
+) {
+    let mut batch = Vec::new();
+    while notes.recv_many(&mut batch, 500).await > 0 {
+        if let Err(error) = house.write_seen(&batch, clock.now()).await {
+            // Lost: the sessions may idle out a little early after a restart.
+            tracing::warn!(%error, "notes of use could not be written");
+        }
+        batch.clear();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// Writes refusals and failures to the audit log.
+pub(super) async fn write_audit(
+    db: Db,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    mut events: mpsc::Receiver<AuditEvent>,
+) {
+    let mut batch = Vec::new();
+    while events.recv_many(&mut batch, 200).await > 0 {
+        while let Err(error) = write_batch(&db, &batch, clock.now(), &*chance).await {
+            tracing::warn!(%error, waiting = batch.len(), "the audit log cannot be written; trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        batch.clear();
+    }
+}
+
+async fn write_batch(
+    db: &Db,
+    batch: &[AuditEvent],
+    now: Timestamp,
+    chance: &dyn Chance,
+) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    for event in batch {
+        audit::write(&mut tx, event, now, chance).await?;
+    }
+    tx.commit(now).await
+}
+
+/// Forgets what has run out, now and every ten minutes.
+pub(super) async fn tidy(house: Arc<Sessions>, clock: Arc<dyn Clock>) {
+    let mut minutes = 0_u32;
+    loop {
+        house.sweep(clock.now());
+        if minutes.is_multiple_of(10)
+            && let Err(error) = forget(house.db(), clock.now()).await
+        {
+            tracing::warn!(%error, "what has run out could not be forgotten");
+        }
+        minutes = minutes.wrapping_add(1);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    }
+}
+
+async fn forget(db: &Db, now: Timestamp) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    flows::forget(&mut tx, now).await?;
+    handoffs::forget(&mut tx, now).await?;
+    links::forget(&mut tx, now - Span::hours(24 * 30)).await?;
+    throttles::forget(&mut tx, now - Span::hours(48), now - Span::hours(24 * 180)).await?;
+    sessions::forget(&mut tx, now - Span::hours(24 * 30)).await?;
+    feed::forget(&mut tx, now - Span::hours(24)).await?;
+    tx.commit(now).await
+}

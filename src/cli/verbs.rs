@@ -1,0 +1,390 @@
+//! From words to commands, and from answers to the screen.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::app::control::{Answer, Circumstances, Client, Command, Exit, RoleWish, Typed, UserWish};
+use crate::app::local::Local;
+use crate::domain::{AuditId, Timestamp};
+use crate::sys::{Clock as _, SystemClock};
+
+use super::args::{
+    Administrator, Audit, Database, Department, Given, Group, Organisation, Role, RoleParts, Session, Tenant,
+    Top, User, UserParts,
+};
+use super::{Shell, Stop, output, prompt, server};
+
+/// Who carries commands out.
+enum Hand {
+    /// The running server.
+    Server(Client),
+    /// This program.
+    Local(Box<Local>),
+}
+
+impl Hand {
+    async fn find(shell: &Shell) -> Result<Self, Stop> {
+        let loaded = server::loaded(shell)?;
+        let socket = &loaded.settings.server.control_socket;
+        match Client::connect(socket).await {
+            Ok(Some(client)) => Ok(Hand::Server(client)),
+            Ok(None) => match Box::pin(Local::open(&loaded)).await {
+                Ok(local) => Ok(Hand::Local(Box::new(local))),
+                Err(error) => {
+                    let down = error.downcast_ref::<crate::store::DbError>();
+                    let down = matches!(down, Some(crate::store::DbError::Unavailable(_)));
+                    let text = format!("{error:#}");
+                    Err(if down { Stop::unreachable(text) } else { Stop::refused(text) })
+                }
+            },
+            Err(error) => Err(Stop::unreachable(error.to_string())),
+        }
+    }
+
+    async fn call(&mut self, command: Command) -> Result<Answer, Stop> {
+        let work = async {
+            match self {
+                Hand::Server(client) => {
+                    client.call(&command).await.map_err(|error| Stop::unreachable(error.to_string()))
+                }
+                Hand::Local(local) => Ok(Box::pin(local.call(command)).await),
+            }
+        };
+        tokio::pin!(work);
+        // Somebody who waits is told that something happens.
+        if let Ok(done) = tokio::time::timeout(Duration::from_secs(1), &mut work).await {
+            return done;
+        }
+        if std::io::stderr().is_terminal() {
+            output::note("working …");
+        }
+        work.await
+    }
+
+    async fn close(self) {
+        if let Hand::Local(local) = self {
+            local.close().await;
+        }
+    }
+}
+
+pub(super) async fn run(shell: &Shell, words: Top) -> Result<u8, Stop> {
+    match words {
+        Top::Audit(Audit::Tail { follow: true, lines, .. }) => Box::pin(follow(shell, lines)).await,
+        Top::User(User::Import { file }) => Box::pin(import(shell, &file)).await,
+        words => {
+            let command = command(shell, words)?;
+            let shows = std::io::stdout().is_terminal() || shell.show_link;
+            if issues(&command) && !shows {
+                return Err(Stop::usage(
+                    "a one-time link or code is shown on a terminal only; add --show-link to have it written here",
+                ));
+            }
+            let mut hand = Hand::find(shell).await?;
+            let answer = hand.call(command).await;
+            hand.close().await;
+            let answer = answer?;
+            shell.screen.show(&answer, shows);
+            Ok(answer.exit.code())
+        }
+    }
+}
+
+/// Whether the answer will have a secret in it.
+fn issues(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::AdminInvite { .. }
+            | Command::UserLink { .. }
+            | Command::UserResetMfa { .. }
+            | Command::UserCreate { password: None, .. }
+    )
+}
+
+fn command(shell: &Shell, words: Top) -> Result<Command, Stop> {
+    let sure = |question: String| prompt::sure(&question, shell.yes);
+    Ok(match words {
+        Top::Admin(Administrator::Invite { valid }) => Command::AdminInvite { life: valid },
+        Top::Admin(Administrator::Unlock { who }) => Command::AdminUnlock { who },
+        Top::Audit(words) => audit(words),
+        Top::Can(words) => Command::Can { user: words.user, given: given(words.given) },
+        Top::Db(words) => database(words)?,
+        Top::Dept(words) => match words {
+            Department::Create { org, slug, name } => Command::DeptCreate { org, slug, name },
+            Department::Delete { place, force } => {
+                sure(format!("Delete the department {place}? What was given there is taken back."))?;
+                Command::DeptDelete { place, force }
+            }
+            Department::Edit { place, name } => Command::DeptEdit { place, name },
+            Department::List { tenant } => Command::DeptList { tenant },
+        },
+        Top::Explain(words) => match words.url {
+            Some(url) => Command::Explain { user: words.user, url, given: given(words.given) },
+            None if words.user.starts_with("D-") => Command::AuditShow { reference: words.user },
+            None => return Err(Stop::usage("say which address: cardea explain USER URL")),
+        },
+        Top::Group(words) => match words {
+            Group::Create { tenant, slug } => Command::GroupCreate { tenant, slug },
+            Group::Delete { group } => {
+                sure(format!("Delete the group {group}? Whoever is in it is in it no more."))?;
+                Command::GroupDelete { group }
+            }
+            Group::Join { group, user } => Command::GroupJoin { group, user },
+            Group::Leave { group, user } => Command::GroupLeave { group, user },
+            Group::List { tenant } => Command::GroupList { tenant },
+            Group::Show { group } => Command::GroupShow { group },
+        },
+        Top::Org(words) => match words {
+            Organisation::Create { tenant, slug, name } => Command::OrgCreate { tenant, slug, name },
+            Organisation::Delete { place, force } => {
+                sure(format!("Delete the organisation {place} with its departments?"))?;
+                Command::OrgDelete { place, force }
+            }
+            Organisation::Edit { place, name } => Command::OrgEdit { place, name },
+            Organisation::List { tenant } => Command::OrgList { tenant },
+        },
+        Top::Reload => Command::Reload,
+        Top::Role(words) => role(words, &sure)?,
+        Top::Session(words) => match words {
+            Session::List { user, limit } => Command::SessionList { user, limit },
+            Session::Revoke { session } => Command::SessionRevoke { session },
+            Session::RevokeAll { user } => {
+                sure(format!("End every session of {user}?"))?;
+                Command::SessionRevokeAll { user }
+            }
+            Session::Show { session } => Command::SessionShow { session },
+        },
+        Top::Status => Command::Status,
+        Top::Tenant(words) => tenant(words, &sure)?,
+        Top::User(words) => user(words, &sure)?,
+        Top::WhoCan(words) => Command::WhoCan { what: words.what, at: words.at, given: given(words.given) },
+        Top::Check(_) | Top::Demo(_) | Top::Init(_) | Top::Schema | Top::Serve | Top::Version => {
+            return Err(Stop::usage("that is not a command for the server"));
+        }
+    })
+}
+
+fn given(given: Given) -> Circumstances {
+    Circumstances { method: given.method, mfa: given.mfa, ip: given.ip, via: given.via }
+}
+
+fn audit(words: Audit) -> Command {
+    match words {
+        Audit::Show { reference } => Command::AuditShow { reference },
+        Audit::Tail { lines, tenant, action, actor, target, outcome, .. } => {
+            Command::AuditTail { limit: lines.clamp(1, 10_000), tenant, action, actor, target, outcome }
+        }
+    }
+}
+
+fn database(words: Database) -> Result<Command, Stop> {
+    Ok(match words {
+        // The server has another working directory.
+        Database::Backup { to } => Command::DbBackup {
+            to: std::path::absolute(&to)
+                .map_err(|error| Stop::usage(format!("{}: {error}", to.display())))?,
+        },
+        Database::Check => Command::DbCheck,
+        Database::Reseal => Command::DbReseal,
+        Database::RotateKeys => Command::KeysRotate,
+        Database::Migrate => return Err(Stop::usage("a database is migrated before a server runs")),
+    })
+}
+
+fn role_wish(parts: RoleParts, add: Vec<String>, remove: Vec<String>) -> RoleWish {
+    RoleWish {
+        name: parts.name,
+        description: parts.description,
+        scope: parts.scope,
+        permissions: Some(parts.permissions).filter(|list| !list.is_empty()),
+        add,
+        remove,
+        exclusive: parts.exclusive,
+        auto_assigned: parts.auto_assigned,
+        mfa: parts.require_mfa,
+        landing: parts.landing,
+    }
+}
+
+type Sure<'a> = &'a dyn Fn(String) -> Result<(), Stop>;
+
+fn role(words: Role, sure: Sure<'_>) -> Result<Command, Stop> {
+    Ok(match words {
+        Role::Create { slug, tenant, parts } => {
+            Command::RoleCreate { slug, tenant, wish: role_wish(parts, Vec::new(), Vec::new()) }
+        }
+        Role::Delete { role, force } => {
+            sure(format!("Delete the role {role}?"))?;
+            Command::RoleDelete { role, force }
+        }
+        Role::Diff { first, second } => Command::RoleDiff { first, second },
+        Role::Edit { role, parts, add, remove } => {
+            Command::RoleEdit { role, wish: role_wish(parts, add, remove) }
+        }
+        Role::Grant { what, user, at } => Command::RoleGrant { what, user, at },
+        Role::List { tenant } => Command::RoleList { tenant },
+        Role::Revoke { what, user, at } => Command::RoleRevoke { what, user, at },
+        Role::Show { role } => Command::RoleShow { role },
+    })
+}
+
+fn tenant(words: Tenant, sure: Sure<'_>) -> Result<Command, Stop> {
+    Ok(match words {
+        Tenant::Activate { tenant } => Command::TenantActivate { tenant },
+        Tenant::Create { slug, name, plan, require_mfa, domains, owner } => {
+            Command::TenantCreate { slug, name, plan, mfa: require_mfa, domains, owner }
+        }
+        Tenant::Delete { tenant, force } => {
+            sure(format!(
+                "Delete the tenant {tenant}? Its people stay; what they were given there does not."
+            ))?;
+            Command::TenantDelete { tenant, force }
+        }
+        Tenant::Edit { tenant, name, plan, require_mfa, domains, no_domains } => {
+            let domains = Some(domains).filter(|list| no_domains || !list.is_empty());
+            Command::TenantEdit { tenant, name, plan, mfa: require_mfa, domains }
+        }
+        Tenant::List => Command::TenantList,
+        Tenant::Show { tenant } => Command::TenantShow { tenant },
+        Tenant::Suspend { tenant, reason, lasts } => {
+            sure(format!("Suspend the tenant {tenant}? None of its apps opens for anybody."))?;
+            Command::TenantSuspend { tenant, reason, lasts }
+        }
+        Tenant::Transfer { tenant, to } => {
+            sure(format!("Make {to} the owner of {tenant}?"))?;
+            Command::TenantTransfer { tenant, to }
+        }
+    })
+}
+
+fn user_wish(parts: UserParts, roles: Vec<String>, groups: Vec<String>) -> UserWish {
+    UserWish { name: parts.name, email: parts.email, kind: parts.kind, join: parts.join, roles, groups }
+}
+
+fn user(words: User, sure: Sure<'_>) -> Result<Command, Stop> {
+    Ok(match words {
+        User::Activate { user } => Command::UserActivate { user },
+        User::Create { username, parts, roles, groups, password, password_stdin, valid } => {
+            let password = if password || password_stdin { Some(typed(password_stdin)?) } else { None };
+            Command::UserCreate { username, wish: user_wish(parts, roles, groups), password, life: valid }
+        }
+        User::Deactivate { user } => {
+            sure(format!("Deactivate {user}? Their sessions stop working now."))?;
+            Command::UserDeactivate { user }
+        }
+        User::Delete { user } => {
+            sure(format!(
+                "Delete {user}? Their sessions stop working now, and nothing brings the account back. The audit log keeps its records."
+            ))?;
+            Command::UserDelete { user }
+        }
+        User::Edit { user, parts, leave } => {
+            Command::UserEdit { user, wish: user_wish(parts, Vec::new(), Vec::new()), leave }
+        }
+        User::Export { user } => Command::UserExport { user },
+        User::Import { .. } => return Err(Stop::usage("an import is carried out line by line")),
+        User::Link { user, valid } => Command::UserLink { user, life: valid },
+        User::List { status, tenant, role, like, limit } => {
+            Command::UserList { status, tenant, role, like, limit: limit.max(1) }
+        }
+        User::ResetMfa { user } => {
+            sure(format!("Take the second factor of {user} away? Their sessions stop working now."))?;
+            Command::UserResetMfa { user }
+        }
+        User::SetPassword { user, password_stdin, keep_sessions } => {
+            Command::UserSetPassword { user, password: typed(password_stdin)?, keep_sessions }
+        }
+        User::Show { user } => Command::UserShow { user },
+        User::Suspend { user, reason, lasts } => {
+            sure(format!("Suspend {user}? Their sessions stop working now."))?;
+            Command::UserSuspend { user, reason, lasts }
+        }
+    })
+}
+
+fn typed(from_input: bool) -> Result<Typed, Stop> {
+    Ok(Typed::new(prompt::new_password(from_input)?.to_string()))
+}
+
+/// Shows the latest records, and then every new one, until interrupted.
+async fn follow(shell: &Shell, lines: i64) -> Result<u8, Stop> {
+    let mut hand = Hand::find(shell).await?;
+    let limit = lines.clamp(1, 10_000);
+    let tail =
+        Command::AuditTail { limit, tenant: None, action: None, actor: None, target: None, outcome: None };
+    let mut answer = hand.call(tail).await?;
+    let mut first = true;
+    let mut last: (Timestamp, Option<AuditId>) = (SystemClock::default().now(), None);
+    loop {
+        let rows = answer.table.as_ref().map_or(0, |table| table.rows.len());
+        if rows > 0 || answer.exit != Exit::Done {
+            shell.screen.show_more(&answer, first);
+            first = false;
+        }
+        if answer.exit != Exit::Done {
+            return Ok(answer.exit.code());
+        }
+        if let Some(newest) = newest(&answer) {
+            last = (newest.0, Some(newest.1));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        answer = hand.call(Command::AuditAfter { at: last.0, id: last.1, limit: 1_000 }).await?;
+    }
+}
+
+/// The place of the newest record of an answer.
+fn newest(answer: &Answer) -> Option<(Timestamp, AuditId)> {
+    let record = answer.json.as_array()?.last()?;
+    let id: AuditId = record.get("id")?.as_str()?.parse().ok()?;
+    let millis = record.get("at_millis")?.as_i64()?;
+    Some((Timestamp::from_millis(millis), id))
+}
+
+/// How many lines travel at once: small enough that nobody waits long for the writer.
+const AT_ONCE: usize = 100;
+
+async fn import(shell: &Shell, file: &Path) -> Result<u8, Stop> {
+    let text = read(file)?;
+    let lines: Vec<(usize, String)> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(at, line)| (at + 1, line.to_owned()))
+        .collect();
+    if lines.is_empty() {
+        return Err(Stop::usage(format!("{} has no lines", file.display())));
+    }
+    let mut hand = Hand::find(shell).await?;
+    let (total, mut done, mut all) = (lines.len(), 0, Answer::default());
+    for chunk in lines.chunks(AT_ONCE) {
+        let answer = hand.call(Command::UserImport { lines: chunk.to_vec() }).await?;
+        done += chunk.len();
+        if std::io::stderr().is_terminal() && total > AT_ONCE {
+            output::note(&format!("{done} of {total} lines"));
+        }
+        if answer.exit != Exit::Done {
+            all.exit = answer.exit;
+        }
+        match (&mut all.table, answer.table) {
+            (Some(table), Some(more)) => table.rows.extend(more.rows),
+            (into, more) => *into = more,
+        }
+    }
+    hand.close().await;
+    shell.screen.show(&all, false);
+    Ok(all.exit.code())
+}
+
+fn read(file: &Path) -> Result<String, Stop> {
+    let mut text = String::new();
+    let done = if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(file).map(|found| text = found)
+    };
+    match done {
+        Ok(()) => Ok(text),
+        Err(error) => Err(Stop::usage(format!("cannot read {}: {error}", file.display()))),
+    }
+}

@@ -1,0 +1,668 @@
+//! The values that keys take: how each is written, read and described.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value as Json, json};
+use zeroize::Zeroizing;
+
+use super::Code;
+use super::desk::{Desk, nearest, row};
+use super::read::{Bad, Kind, Read, Scalar, Written, refuse, schema};
+use super::settings::{self, LogFormat, MfaRequire, PublicUrl, Scheme};
+use super::tree::{Key, Node, Spot, Value};
+use crate::domain::policy::{self, How, Needs, PathPattern, Who};
+use crate::domain::role::Scope;
+use crate::domain::route::{Fact, Upstream};
+use crate::domain::target::{self, Target, Unusual};
+use crate::domain::{Hostname, PermissionPattern, PlacePath, Slug, Span};
+
+/// What a domain type reads itself.
+macro_rules! domain_text {
+    ($($type:ty, $shape:tt;)+) => {$(
+        impl Scalar for $type {
+            fn parse(text: &str) -> Result<Self, Bad> {
+                Ok(<$type>::parse(text)?)
+            }
+            fn shape() -> Json {
+                json!($shape)
+            }
+        }
+    )+};
+}
+
+domain_text! {
+    Hostname, { "type": "string", "examples": ["wiki.example.com"] };
+    How, { "type": "string", "examples": ["mfa", "mfa<15m", "session<8h", "net:office"] };
+    Needs, { "type": "string", "examples": ["reports:read", "reports:read@acme/europe"] };
+    PathPattern, { "type": "string", "pattern": "^/", "examples": ["/admin/*"] };
+    PermissionPattern, { "type": "string", "pattern": "^[a-z0-9._*-]+:[a-z0-9._*-]+$" };
+    PlacePath, { "type": "string", "examples": ["acme", "acme/europe", "acme/europe/finance"] };
+    Slug, { "type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" };
+}
+
+/// One of a few words.
+macro_rules! words {
+    ($($type:ty { $($word:literal => $value:expr),+ $(,)? } later { $($later:literal),* })+) => {$(
+        impl Scalar for $type {
+            fn parse(text: &str) -> Result<Self, Bad> {
+                match text {
+                    $($word => Ok($value),)+
+                    $($later => Err(Bad::not_built(concat!("`", $later, "` is still to come"))),)*
+                    _ => Err(no_such_word(text, &[$($word),+])),
+                }
+            }
+            fn shape() -> Json {
+                json!({ "type": "string", "enum": [$($word),+] })
+            }
+        }
+    )+};
+}
+
+words! {
+    FactorMethod { "totp" => FactorMethod::Totp, "recovery" => FactorMethod::Recovery } later { "passkey" }
+    HostCase {
+        "sensitive" => HostCase(target::Case::Sensitive),
+        "insensitive" => HostCase(target::Case::Insensitive),
+    } later {}
+    LogFormat { "json" => LogFormat::Json, "text" => LogFormat::Text } later {}
+    MfaRequire {
+        "off" => MfaRequire::Off,
+        "optional" => MfaRequire::Optional,
+        "admins" => MfaRequire::Admins,
+        "everyone" => MfaRequire::Everyone,
+    } later {}
+    Scope {
+        "global" => Scope::Global,
+        "tenant" => Scope::Tenant,
+        "organization" => Scope::Organization,
+        "department" => Scope::Department,
+        "self" => Scope::Own,
+    } later {}
+    TlsMode { "off" => TlsMode::Off } later { "acme", "files", "internal" }
+    UnusualName {
+        "double-encoding" => UnusualName(Unusual::DOUBLE_ENCODING),
+        "double-slash" => UnusualName(Unusual::DOUBLE_SLASH),
+        "encoded-slash" => UnusualName(Unusual::ENCODED_SLASH),
+        "lookalike" => UnusualName(Unusual::LOOKALIKE),
+        "semicolon" => UnusualName(Unusual::SEMICOLON),
+    } later {}
+}
+
+fn no_such_word(text: &str, words: &[&str]) -> Bad {
+    let help = match nearest(text, words.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("write one of {}", row(words.iter().copied())),
+    };
+    Bad::value("there is no such word here", help)
+}
+
+/// A second factor that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FactorMethod {
+    Recovery,
+    Totp,
+}
+
+/// How an upstream treats case.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostCase(pub(super) target::Case);
+
+/// How TLS is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsMode {
+    Off,
+}
+
+/// A spelling of paths.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnusualName(pub(super) Unusual);
+
+impl Scalar for bool {
+    const KIND: Kind = Kind::Flag;
+    fn parse(text: &str) -> Result<Self, Bad> {
+        text.trim().parse().map_err(|_| Bad::value("", "write true or false"))
+    }
+    fn shape() -> Json {
+        json!({ "type": "boolean" })
+    }
+}
+
+impl Scalar for u32 {
+    const KIND: Kind = Kind::Whole;
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let bad = Bad::value("", "write a whole number from 0 to 4294967295");
+        text.trim().parse().map_err(|_| bad.with(Code::OutOfRange))
+    }
+    fn shape() -> Json {
+        json!({ "type": "integer", "minimum": 0 })
+    }
+}
+
+impl Scalar for String {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        Ok(text.to_owned())
+    }
+}
+
+impl Scalar for Span {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        text.trim().parse().map_err(|error: crate::domain::time::NotASpan| Bad::value("", error.to_string()))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["15m"] })
+    }
+}
+
+impl Scalar for IpNet {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let text = text.trim();
+        text.parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map(|net| net.trunc())
+            .map_err(|_| {
+                Bad::value(
+                    "this is no network",
+                    "write a network such as 10.0.0.0/8 or 2001:db8::/32, or one address",
+                )
+            })
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["10.0.0.0/8"] })
+    }
+}
+
+impl Scalar for SocketAddr {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        text.trim().parse().map_err(|_| {
+            Bad::value(
+                "this is no address to listen on",
+                "write an IP address and a port: 127.0.0.1:8600 or [::1]:8600",
+            )
+        })
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["127.0.0.1:8600"] })
+    }
+}
+
+impl Scalar for Who {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        match Who::parse(text)? {
+            // Nobody can have come in that way: the rule would look like protection and be a wall.
+            Who::Provider(_) => Err(Bad::not_built("identity providers are still to come")),
+            who => Ok(who),
+        }
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["signed-in", "group:staff", "role:analyst@acme/europe"] })
+    }
+}
+
+/// Text for people: 1 to 300 characters without control characters.
+#[derive(Clone, Debug)]
+pub(super) struct Label(pub(super) String);
+
+impl Scalar for Label {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let text = text.trim();
+        let hidden =
+            |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if text.is_empty() || text.chars().count() > 300 || text.chars().any(hidden) {
+            return Err(Bad::value("", "write 1 to 300 characters on one line, without control characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A path of the file system.
+#[derive(Clone, Debug)]
+pub(super) struct FilePath(pub(super) PathBuf);
+
+impl Scalar for FilePath {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(Bad::value("", "write the path of a file"));
+        }
+        Ok(Self(PathBuf::from(text)))
+    }
+}
+
+/// A tenant, or `""` for none.
+#[derive(Clone, Debug)]
+pub(super) struct TenantRef(pub(super) Option<Slug>);
+
+impl Scalar for TenantRef {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if text.is_empty() { Ok(Self(None)) } else { Ok(Self(Some(Slug::parse(text)?))) }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug)]
+pub(super) struct LogLevel(pub(super) String);
+
+impl Scalar for LogLevel {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        for part in text.split(',').map(str::trim) {
+            let (target, level) = part.split_once('=').unwrap_or(("cardea", part));
+            let named = !target.is_empty()
+                && target.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
+            if !LEVELS.contains(&level) {
+                return Err(no_such_word(level, &LEVELS));
+            }
+            if !named {
+                return Err(Bad::value("", "before the = stands a part of the program: cardea::proxy=debug"));
+            }
+        }
+        Ok(Self(text.split(',').map(str::trim).collect::<Vec<_>>().join(",")))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["info", "info,cardea::proxy=debug"] })
+    }
+}
+
+/// Where a sign-in without a target ends.
+pub(super) type Landing = settings::Landing;
+
+impl Scalar for Landing {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        match text {
+            "apps" => Ok(Landing::Apps),
+            "console" => Err(Bad::not_built("landing in the console")),
+            name => Ok(Landing::Route(Slug::parse(name)?)),
+        }
+    }
+}
+
+/// A request method.
+#[derive(Clone, Debug)]
+pub(super) struct Method(pub(super) String);
+
+impl Scalar for Method {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if policy::method(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        let why = match text {
+            "CONNECT" | "TRACE" => "this method is never passed on",
+            _ => "",
+        };
+        Err(Bad::value(why, "a method is written in capital letters: GET, HEAD, POST"))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^[A-Z-]+$", "examples": ["GET"] })
+    }
+}
+
+/// The part of a host that a route answers on; empty for all of it.
+#[derive(Clone, Debug)]
+pub(super) struct Prefix(pub(super) String);
+
+/// Paths on every host that never reach an upstream.
+pub(super) const RESERVED: [&str; 2] = ["/.cardea", "/.well-known/cardea"];
+
+impl Scalar for Prefix {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const HELP: &str = "write the beginning of the path as it is after decoding: /wiki";
+        if text.contains('*') {
+            return Err(Bad::value(
+                "everything below is included",
+                format!("write \"{}\"", text.trim_end_matches(['*', '/'])),
+            ));
+        }
+        let bare = text.strip_suffix('/').unwrap_or(text);
+        if !text.starts_with('/') || text.contains(['?', '#']) {
+            return Err(Bad::value("", HELP));
+        }
+        if bare.is_empty() {
+            return Ok(Self(String::new()));
+        }
+        match Target::parse(bare) {
+            Ok(target) if target.path() == bare && target.unusual().none() => {}
+            _ => return Err(Bad::value("this path can be read in more than one way", HELP)),
+        }
+        if RESERVED.iter().any(|reserved| bare == *reserved || bare.starts_with(&format!("{reserved}/"))) {
+            return Err(Bad::value("Cardea answers these itself, on every host", "choose another path")
+                .with(Code::ReservedPath));
+        }
+        Ok(Self(bare.to_owned()))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^/", "examples": ["/wiki"] })
+    }
+}
+
+/// Splits `name:port`; an address of version 6 stands in brackets and keeps them.
+fn authority(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => {
+            (host, Some(port.parse().ok().filter(|port| *port != 0)?))
+        }
+        _ => (text, None),
+    };
+    if host.is_empty() { None } else { Some((host, port)) }
+}
+
+/// Takes the scheme off, whatever its case.
+fn scheme(text: &str) -> Option<(String, &str)> {
+    text.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest))
+}
+
+impl Scalar for Upstream {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const HELP: &str = "write scheme, host and port: http://10.0.4.12:8080";
+        let bad = |why: &'static str, help: &'static str| Bad::value(why, help).with(Code::Upstream);
+        let (scheme, rest) = scheme(text).ok_or_else(|| bad("this is no address", HELP))?;
+        match scheme.as_str() {
+            "http" => {}
+            "https" | "h2c" => {
+                return Err(Bad::not_built("upstreams over TLS are still to come; use http://"));
+            }
+            _ => return Err(bad("an upstream is reached over http", HELP)),
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#']) {
+            return Err(bad(
+                "the path of a request is passed on as it is",
+                "leave the path out of the address",
+            ));
+        }
+        if rest.contains('@') {
+            return Err(bad(
+                "an address with a user would be logged and shown",
+                "leave user and password out",
+            ));
+        }
+        let (host, port) = authority(rest).ok_or_else(|| bad("this is no host and port", HELP))?;
+        let host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+            Some(inner) => inner
+                .parse::<Ipv6Addr>()
+                .map(|ip| format!("[{ip}]"))
+                .map_err(|_| bad("this is no IP address", HELP))?,
+            None => Hostname::parse(host)
+                .map(|host| host.to_string())
+                .map_err(|_| bad("this is no host name", HELP))?,
+        };
+        Ok(Self { host, port: port.unwrap_or(80) })
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^http://", "examples": ["http://10.0.4.12:8080"] })
+    }
+}
+
+impl Scalar for PublicUrl {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const HELP: &str =
+            "write scheme and host, and the port if it is an unusual one: https://access.example.com";
+        let bad = |why: &'static str, help: &'static str| Bad::value(why, help).with(Code::PublicUrl);
+        let (scheme, rest) = scheme(text.trim()).ok_or_else(|| bad("this is no address", HELP))?;
+        let scheme = match scheme.as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(bad("browsers come over https, or over http on this machine", HELP)),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#', '@']) {
+            return Err(bad(
+                "an address of a site has scheme, host and port only",
+                "leave out path, query and user",
+            ));
+        }
+        let (host, port) = authority(rest).ok_or_else(|| bad("this is no host", HELP))?;
+        let host = Hostname::parse(host).map_err(|_| bad("this is no host name", HELP))?;
+        let mut url = Self { scheme, host, port: None };
+        url.port = port.filter(|port| *port != url.port_or_default());
+        if url.scheme == Scheme::Http && !local(&url.host) {
+            let help =
+                "write https://, and let a proxy in front end TLS; http is for localhost and *.localhost";
+            return Err(bad("passwords and sessions could be read on the way", help));
+        }
+        Ok(url)
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^https?://", "examples": ["https://access.example.com"] })
+    }
+}
+
+/// Whether browsers take the host for this very machine (RFC 6761 §6.3).
+pub(super) fn local(host: &Hostname) -> bool {
+    let host = host.as_str();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Permissions of a role, in either spelling.
+#[derive(Clone, Debug)]
+pub(super) struct Permissions(pub(super) Vec<Written<PermissionPattern>>);
+
+impl Read for Permissions {
+    fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
+        let Value::Table(table) = &node.value else { return Vec::read(node, desk).map(Self) };
+        let mut all = Vec::new();
+        for (resource, actions) in table {
+            desk.path.push(resource.text.clone());
+            for action in Vec::<Written<String>>::read(actions, desk).unwrap_or_default() {
+                match PermissionPattern::parse(&format!("{}:{}", resource.text, action.value)) {
+                    Ok(value) => all.push(Written { value, spot: action.spot }),
+                    Err(bad) => refuse(desk, action.spot, bad.into()),
+                }
+            }
+            desk.path.pop();
+        }
+        Some(Self(all))
+    }
+}
+
+impl JsonSchema for Permissions {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Permissions".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let list = json!({ "type": "array", "items": PermissionPattern::shape() });
+        let actions = json!({ "type": "array", "items": { "type": "string" } });
+        schema(json!({ "anyOf": [list, { "type": "object", "additionalProperties": actions }] }))
+    }
+}
+
+/// Networks by name.
+#[derive(Clone, Debug)]
+pub(super) struct NamedNetworks(pub(super) Vec<(Written<Slug>, Vec<Written<IpNet>>)>);
+
+impl Read for NamedNetworks {
+    fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
+        let Value::Table(table) = &node.value else {
+            // Says so in the same words as for any other section.
+            desk.table(node, &["NAME"])?;
+            return None;
+        };
+        let mut all = Vec::new();
+        for (key, value) in table {
+            desk.path.push(key.text.clone());
+            let nets = Vec::read(value, desk);
+            match (Slug::parse(&key.text), nets) {
+                (Ok(name), Some(nets)) => all.push((Written { value: name, spot: key.spot }, nets)),
+                (Err(bad), _) => refuse(desk, key.spot, bad.into()),
+                (Ok(_), None) => {}
+            }
+            desk.path.pop();
+        }
+        Some(Self(all))
+    }
+}
+
+impl JsonSchema for NamedNetworks {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Networks".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let list = json!({ "type": "array", "items": IpNet::shape() });
+        schema(json!({ "type": "object", "additionalProperties": list }))
+    }
+}
+
+/// Which headers carry which facts.
+#[derive(Clone, Debug)]
+pub(super) struct Headers {
+    pub(super) what: HeaderChoice,
+}
+
+/// A preset by name, or a table.
+#[derive(Clone, Debug)]
+pub(super) enum HeaderChoice {
+    Custom(Vec<(Key, Written<Fact>)>),
+    Preset(String),
+}
+
+impl Scalar for Fact {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        Fact::named(text).ok_or_else(|| no_such_word(text, &Fact::NAMES.map(|(name, _)| name)))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "enum": Fact::NAMES.map(|(name, _)| name) })
+    }
+}
+
+/// The name of a preset.
+struct PresetName(String);
+
+impl Scalar for PresetName {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let names = crate::domain::route::PRESETS.map(|(name, _)| name);
+        if names.contains(&text) { Ok(Self(text.to_owned())) } else { Err(no_such_word(text, &names)) }
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "enum": crate::domain::route::PRESETS.map(|(name, _)| name) })
+    }
+}
+
+impl Read for Headers {
+    fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
+        let what = match &node.value {
+            Value::Table(table) => {
+                let mut all = Vec::new();
+                for (key, value) in table {
+                    desk.path.push(key.text.clone());
+                    if let Some(fact) = Written::<Fact>::read(value, desk) {
+                        all.push((key.clone(), fact));
+                    }
+                    desk.path.pop();
+                }
+                HeaderChoice::Custom(all)
+            }
+            _ => HeaderChoice::Preset(Written::<PresetName>::read(node, desk)?.value.0),
+        };
+        Some(Self { what })
+    }
+}
+
+impl JsonSchema for Headers {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Headers".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let custom = json!({ "type": "object", "additionalProperties": Fact::shape() });
+        schema(json!({ "anyOf": [PresetName::shape(), custom] }))
+    }
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug)]
+pub(super) struct SecretRef {
+    pub(super) spot: Spot,
+    pub(super) place: SecretPlace,
+}
+
+/// See [`SecretRef`].
+#[derive(Clone)]
+pub(super) enum SecretPlace {
+    /// By the name systemd knows it by.
+    Credential(String),
+    /// In a file.
+    File(PathBuf),
+    /// Right there.
+    Literal(Zeroizing<String>),
+    /// In a variable, by name.
+    Variable(String),
+}
+
+impl fmt::Debug for SecretPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl Read for SecretRef {
+    fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
+        const HELP: &str = "write { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
+        let place = match &node.value {
+            Value::Text(text) | Value::Loose(text) => SecretPlace::Literal(Zeroizing::new(text.clone())),
+            Value::Table(table) => {
+                let table_of =
+                    |desk: &mut Desk<'_>| desk.table(node, &["file", "env", "credential"]).map(|_| ());
+                table_of(desk)?;
+                let mut known = table
+                    .iter()
+                    .filter(|(key, _)| ["file", "env", "credential"].contains(&key.text.as_str()));
+                let (Some((key, value)), None) = (known.next(), known.next()) else {
+                    let message = format!("`{}` must say one place for the secret", desk.key());
+                    desk.fault(Code::WrongKind, node.spot, message).help(HELP);
+                    return None;
+                };
+                let text = Written::<FilePath>::read(value, desk)?.value.0;
+                let word = text.to_string_lossy().into_owned();
+                match key.text.as_str() {
+                    "file" => SecretPlace::File(desk.folder(value.spot).join(text)),
+                    "env" => SecretPlace::Variable(word),
+                    _ if word.contains('/') || word.starts_with('.') => {
+                        refuse(
+                            desk,
+                            value.spot,
+                            Bad::value(
+                                "a credential is a name, not a path",
+                                "write the name that LoadCredential= gives it",
+                            ),
+                        );
+                        return None;
+                    }
+                    _ => SecretPlace::Credential(word),
+                }
+            }
+            found => {
+                let (key, found) = (desk.key(), found.words());
+                desk.fault(Code::WrongKind, node.spot, format!("`{key}` takes a secret"))
+                    .label(format!("this is {found}"))
+                    .help(HELP);
+                return None;
+            }
+        };
+        Some(Self { spot: node.spot, place })
+    }
+}
+
+impl JsonSchema for SecretRef {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = |key: &str| json!({ "type": "object", "properties": { key: { "type": "string" } }, "required": [key], "additionalProperties": false });
+        schema(json!({ "anyOf": [{ "type": "string" }, one("file"), one("env"), one("credential")] }))
+    }
+}

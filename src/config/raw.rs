@@ -1,0 +1,384 @@
+//! The format of the file, section by section. The comments here are the documentation that people read.
+
+use super::kinds::{
+    FactorMethod, FilePath, Headers, HostCase, Label, Landing, LogLevel, Method, NamedNetworks, Permissions,
+    Prefix, SecretRef, TenantRef, TlsMode, UnusualName,
+};
+use super::read::{Maybe, Written, section};
+use super::settings::{LogFormat, MfaRequire, PublicUrl};
+use crate::domain::policy::{How, Needs, PathPattern, Who};
+use crate::domain::role::Scope;
+use crate::domain::route::Upstream;
+use crate::domain::{Hostname, PlacePath, Slug, Span};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+
+section! {
+    /// The configuration of Cardea.
+    Root {
+        /// The version of this format.
+        config_version: Written<u32> = 1,
+        /// More files, relative to this one; `*` stands for anything in the last part of a path. They are read in the
+        /// order of their names, and no key may be set twice.
+        #[expect(dead_code, reason = "`layer` follows it before anything else is read")]
+        include: Vec<Written<String>> = [],
+        server: Maybe<Server>,
+        tls: Maybe<Tls>,
+        storage: Maybe<Storage> = {},
+        secrets: Maybe<Secrets> = {},
+        log: Maybe<Log> = {},
+        session: Maybe<Session> = {},
+        sign_in: Maybe<SignIn> = {},
+        mfa: Maybe<Mfa> = {},
+        /// Networks by name, usable in policies as `net:NAME`.
+        networks: Maybe<NamedNetworks>,
+        brand: Maybe<Brand> = {},
+        /// Tenants, with their organisations and departments. Without any there is one, called `default`.
+        tenant: Vec<Tenant> = [],
+        /// Roles: named sets of permissions.
+        role: Vec<Role> = [],
+        /// Groups of a tenant that policies name.
+        group: Vec<Group> = [],
+        /// Routes: which requests go to which upstream, and under which policy.
+        route: Vec<Route> = [],
+    }
+}
+
+section! {
+    /// Addresses and listeners. Changes need a restart.
+    Server {
+        /// Where people sign in: portal, console and API. Scheme, host and port only. Plain `http` is taken for
+        /// `localhost` and `*.localhost` alone.
+        public_url: Written<PublicUrl>,
+        /// Where requests are taken. Beyond loopback only with `tls.mode = "off"` and `trusted_proxies`.
+        listen: Vec<Written<SocketAddr>> = ["127.0.0.1:8600"],
+        /// Where health (`/healthz`, `/readyz`) and metrics (`/metrics`) are served, without sign-in.
+        ops_listen: Written<SocketAddr> = "127.0.0.1:9600",
+        /// The Unix socket over which the command line speaks to the running server. By default `cardea.sock` beside
+        /// the SQLite database, and `/run/cardea/cardea.sock` with PostgreSQL.
+        control_socket: Maybe<Written<FilePath>>,
+        /// Networks of the proxies in front, whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<Written<IpNet>> = [],
+        /// How long requests may go on after a stop was asked for.
+        shutdown_grace: Written<Span> = "20s",
+        /// Threads that serve routes; 0 is one per core.
+        data_threads: Written<u32> = 0,
+    }
+}
+
+section! {
+    /// Transport encryption. In this version it ends in front of Cardea.
+    Tls {
+        /// `off`: a proxy in front ends TLS.
+        mode: Written<TlsMode>,
+    }
+}
+
+section! {
+    /// Where records are kept. Changes need a restart.
+    Storage {
+        /// `sqlite:PATH`, relative to this file, or `postgres://…`. May be a secret: `{ file = "…" }`.
+        url: SecretRef = "sqlite:/var/lib/cardea/cardea.db",
+        /// How long a node serves what it last read when the database does not answer, 1 to 60 seconds. A revocation
+        /// on another node takes no longer than this.
+        lease: Written<Span> = "15s",
+    }
+}
+
+section! {
+    /// What seals secrets in the records. A key is 32 bytes in base64; as a file it is readable by its owner alone.
+    Secrets {
+        /// Seals what is written from now on: `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
+        master_key: Maybe<SecretRef>,
+        /// Keys of the past, which still open what they sealed.
+        previous_master_keys: Vec<SecretRef> = [],
+    }
+}
+
+section! {
+    /// What is logged.
+    Log {
+        /// `error`, `warn`, `info`, `debug` or `trace`; parts can differ: `info,cardea::proxy=debug`.
+        level: Written<LogLevel> = "info",
+        /// How lines look.
+        format: Written<LogFormat> = "json",
+    }
+}
+
+section! {
+    /// How long sessions last.
+    Session {
+        /// Ends a session that is not used.
+        idle: Written<Span> = "8h",
+        /// Ends every session, used or not.
+        absolute: Written<Span> = "24h",
+        /// Sessions of one person; a further sign-in ends the oldest.
+        per_user: Written<u32> = 10,
+    }
+}
+
+section! {
+    /// How people sign in.
+    SignIn {
+        /// Where a sign-in ends that was asked for by no app: `apps`, or the name of a route.
+        default_landing: Written<Landing> = "apps",
+        password_policy: Maybe<PasswordPolicy> = {},
+        lockout: Maybe<Lockout> = {},
+    }
+}
+
+section! {
+    /// What a new password must be.
+    PasswordPolicy {
+        /// Characters, at least 8.
+        min_length: Written<u32> = 12,
+        /// Refuses passwords that many people use.
+        check_common: Written<bool> = true,
+    }
+}
+
+section! {
+    /// What failed sign-ins lead to, for an account and for an address.
+    Lockout {
+        /// Failures that are free.
+        after: Written<u32> = 8,
+        /// The first delay; it doubles with every further failure.
+        delay: Written<Span> = "1m",
+        /// The longest delay.
+        limit: Written<Span> = "30m",
+    }
+}
+
+section! {
+    /// Second factors.
+    Mfa {
+        /// Who must have one.
+        require: Written<MfaRequire> = "admins",
+        /// Which are taken. `recovery` is a set of one-time codes that comes with the others.
+        methods: Vec<Written<FactorMethod>> = ["totp", "recovery"],
+    }
+}
+
+section! {
+    /// What the installation calls itself.
+    Brand {
+        /// On the sign-in page and in titles.
+        name: Written<Label> = "Cardea",
+    }
+}
+
+section! {
+    /// A tenant.
+    Tenant {
+        /// Its name in policies and on the command line.
+        slug: Written<Slug>,
+        /// Its name for people; by default the slug.
+        name: Maybe<Written<Label>>,
+        /// Mail domains that it owns. Only addresses in them become sign-in names.
+        domains: Vec<Written<Hostname>> = [],
+        /// A word of your own about the contract.
+        plan: Maybe<Written<Label>>,
+        /// Whether every member must use a second factor.
+        mfa_required: Written<bool> = false,
+        /// Its organisations.
+        org: Vec<Org> = [],
+    }
+}
+
+section! {
+    /// An organisation of a tenant.
+    Org {
+        /// Its name in policies: `org:TENANT/SLUG`.
+        slug: Written<Slug>,
+        /// Its name for people; by default the slug.
+        name: Maybe<Written<Label>>,
+        /// Its departments.
+        departments: Vec<Department> = [],
+    }
+}
+
+section! {
+    /// A department of an organisation.
+    Department {
+        /// Its name in policies: `dept:TENANT/ORG/SLUG`.
+        slug: Written<Slug>,
+        /// Its name for people; by default the slug.
+        name: Maybe<Written<Label>>,
+    }
+}
+
+section! {
+    /// A role: a named set of permissions that can be given at a place.
+    Role {
+        /// Its name in policies. The built-in names are taken.
+        slug: Written<Slug>,
+        /// The tenant that can give it; every tenant when absent.
+        tenant: Maybe<Written<Slug>>,
+        /// Its name for people; by default the slug.
+        name: Maybe<Written<Label>>,
+        /// What it is for.
+        description: Maybe<Written<Label>>,
+        /// The widest place at which it can be given.
+        scope: Written<Scope> = "tenant",
+        /// What it allows: `{ reports = ["read", "export"] }` or `["reports:read", "reports:export"]`. An action `*` is
+        /// every action.
+        permissions: Permissions = [],
+        /// Giving it takes every other role of the person in the tenant away.
+        exclusive: Written<bool> = false,
+        /// Given to every new member.
+        auto_assigned: Written<bool> = false,
+        /// Whoever holds it must use a second factor.
+        mfa: Written<bool> = false,
+        /// The route to land on after sign-in.
+        landing: Maybe<Written<Slug>>,
+    }
+}
+
+section! {
+    /// A group of a tenant.
+    Group {
+        /// Its name in policies: `group:SLUG`.
+        slug: Written<Slug>,
+        /// Its tenant; can be left out when there is only one.
+        tenant: Maybe<Written<Slug>>,
+    }
+}
+
+section! {
+    /// Which requests go to which upstream, and under which policy. Either it has rules, or one of `allow`, `needs` and
+    /// `public` of its own.
+    Route {
+        /// Its name, unique; by default the first part of the host.
+        name: Maybe<Written<Slug>>,
+        /// The app's name for people; by default the name.
+        title: Maybe<Written<Label>>,
+        /// One line about the app, on its tile.
+        about: Maybe<Written<Label>>,
+        /// The host it answers on.
+        host: Written<Hostname>,
+        /// The path under which it answers, with everything below; by default the whole host. It is passed on as it is.
+        path: Written<Prefix> = "/",
+        /// Where requests go: one or more of `http://HOST:PORT`.
+        to: Vec<Written<Upstream>>,
+        /// The tenant whose app it is; can be left out when there is only one. `""` is none: then policies name
+        /// groups, roles and permissions with their tenant.
+        tenant: Maybe<Written<TenantRef>>,
+        /// The place at which permissions must hold; by default the tenant.
+        at: Maybe<Written<PlacePath>>,
+        /// Who may pass, any one of these: `signed-in`, `user:NAME`, `group:NAME`, `role:NAME`, `role:NAME@PLACE`,
+        /// `tenant:NAME`, `org:PLACE`, `dept:PLACE`, `domain:NAME`.
+        allow: Maybe<Vec<Written<Who>>>,
+        /// The permission that is needed: `resource:action`, perhaps `@PLACE`. With `allow`, both must hold.
+        needs: Maybe<Written<Needs>>,
+        /// Whether everybody passes, without sign-in.
+        public: Written<bool> = false,
+        /// Who may not, whatever else says so. Written as in `allow`.
+        deny: Vec<Written<Who>> = [],
+        /// What must hold besides, all of it: `mfa`, `mfa<15m`, `session<8h`, `net:NAME`.
+        require: Vec<Written<How>> = [],
+        /// Rules for parts of the app. The first whose path and methods match decides; where none matches nobody
+        /// passes.
+        rule: Vec<Rule> = [],
+        /// Which headers tell the upstream who it is: `cardea`, `oauth2-proxy`, `authelia`, `authentik`, `pomerium`,
+        /// `iap`, `cloudflare`, `none`, or a table of your own, `{ X-User = "username" }`.
+        headers: Headers = "cardea",
+        /// What somebody reads who may not pass: whom to ask.
+        help: Maybe<Written<Label>>,
+        /// Whether those who may pass see a tile.
+        listed: Written<bool> = true,
+        /// Whether a refusal says what is lacking.
+        explain_refusals: Written<bool> = true,
+        /// Spellings of paths that the upstream is known to read in one way: `double-encoding`, `double-slash`,
+        /// `encoded-slash`, `lookalike`, `semicolon`. Others are refused.
+        unusual_paths: Vec<Written<UnusualName>> = [],
+        /// Whether `/Admin` and `/admin` are different to the upstream. Where nobody says so and it would matter, the
+        /// request is refused.
+        case: Maybe<Written<HostCase>>,
+        /// Whether the upstream receives the host that the browser asked for; otherwise its own.
+        pass_host: Written<bool> = true,
+        /// Whether answers to signed-in people are kept out of shared caches.
+        private_answers: Written<bool> = true,
+        timeout: Maybe<Timeout> = {},
+        /// How long an assertion is valid, at most 5 minutes.
+        assertion_life: Written<Span> = "60s",
+    }
+}
+
+section! {
+    /// How long to wait for an upstream.
+    Timeout {
+        /// Until it has taken the connection.
+        connect: Written<Span> = "3s",
+        /// Until its answer begins. Bodies may take as long as they like.
+        request: Written<Span> = "60s",
+    }
+}
+
+section! {
+    /// A rule for a part of a route.
+    Rule {
+        /// `/exact`, or `/prefix/*`, which covers `/prefix` as well.
+        path: Written<PathPattern> = "/*",
+        /// Which methods; any when absent.
+        methods: Maybe<Vec<Written<Method>>>,
+        /// Who may pass; see the route.
+        allow: Maybe<Vec<Written<Who>>>,
+        /// The permission that is needed; see the route.
+        needs: Maybe<Written<Needs>>,
+        /// Whether everybody passes, without sign-in.
+        public: Written<bool> = false,
+        /// Who may not; see the route.
+        deny: Vec<Written<Who>> = [],
+        /// What must hold besides, with what the route requires. `method:GET,HEAD` is another way to write `methods`.
+        require: Vec<Written<How>> = [],
+    }
+}
+
+/// What a key that is still to come would do, by the path of the key. Everything below it is still to come, too.
+pub(super) fn not_built(path: &str) -> Option<&'static str> {
+    NOT_BUILT
+        .iter()
+        .find(|(key, _)| path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        .map(|(_, what)| *what)
+}
+
+const NOT_BUILT: [(&str, &str); 38] = [
+    ("brand.accent", "a colour of your own"),
+    ("brand.help_url", "a link to your own help"),
+    ("brand.logo", "a logo of your own"),
+    ("budget", "budgets"),
+    ("idp", "identity providers"),
+    ("log.otlp", "traces over OTLP"),
+    ("mail", "mail"),
+    ("mfa.grace", "a time to enrol in"),
+    ("mfa.remember", "remembered devices"),
+    ("outbound", "rules for outbound connections"),
+    ("route.body_limit", "a limit for bodies"),
+    ("route.budget", "budgets"),
+    ("route.health", "health checks of upstreams"),
+    ("route.rule.budget", "budgets"),
+    ("route.rule.hours", "times of day"),
+    ("route.timeout.idle", "a limit for idle connections"),
+    ("route.websocket", "a switch for WebSockets"),
+    ("route.websockets", "a switch for WebSockets"),
+    ("server.body_limit", "a limit for bodies"),
+    ("server.forward_auth_listen", "decisions for other proxies"),
+    ("server.http_redirect", "redirects from plain HTTP, which come with TLS"),
+    ("session.console_fresh", "a fresh factor for the console"),
+    ("session.remember_me", "long sessions"),
+    ("settings", "settings of the console"),
+    ("sign_in.passkeys", "passkeys"),
+    ("sign_in.password", "sign-in without passwords"),
+    ("sign_in.password_policy.check_breached", "it is called check_common here"),
+    ("sign_in.password_policy.history", "a memory of old passwords"),
+    ("sign_in.password_policy.max_age", "passwords that run out"),
+    ("sign_in.registration", "registration"),
+    ("tls.acme", "certificates by ACME"),
+    ("tls.cert", "TLS"),
+    ("tls.key", "TLS"),
+    ("tls.min_version", "TLS"),
+    ("webhook", "webhooks"),
+    ("api_key", "API keys"),
+    ("bootstrap", "a first administrator in the file; set ADMIN_USER and ADMIN_PASSWORD"),
+    ("scim", "provisioning by SCIM"),
+];

@@ -1,0 +1,583 @@
+//! Routes and their policies: words looked up, rules weighed against one another.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Code;
+use super::catalogue::{Catalogue, once};
+use super::compile::within;
+use super::desk::{Desk, nearest};
+use super::kinds::{HeaderChoice, Headers, RESERVED, local};
+use super::raw;
+use super::read::{Maybe, Written};
+use super::settings::{Landing, PublicUrl};
+use super::tree::Spot;
+use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Who};
+use crate::domain::route::{HeaderPreset, Route, Upstream, folded_name};
+use crate::domain::target::{Case, Unusual};
+use crate::domain::{Hostname, Slug, Span};
+
+/// What routes are weighed against.
+pub(super) struct Surroundings<'s> {
+    pub(super) catalogue: &'s Catalogue,
+    pub(super) networks: &'s BTreeMap<Slug, Vec<ipnet::IpNet>>,
+    /// Absent when it could not be read.
+    pub(super) public_url: Option<&'s PublicUrl>,
+    /// Every address that Cardea itself listens on.
+    pub(super) listen: Vec<SocketAddr>,
+}
+
+/// All routes, and the landings that name them.
+pub(super) fn routes(root: &raw::Root, around: &Surroundings<'_>, desk: &mut Desk<'_>) -> Vec<Route> {
+    let names = names(root, desk);
+    hosts(root, around, desk);
+    let routes: Vec<Route> = root
+        .route
+        .iter()
+        .zip(&names)
+        .filter_map(|(raw, name)| {
+            Reader { raw, around, tenant: tenant(raw, around) }.route(name.clone(), desk)
+        })
+        .collect();
+    let default = root.sign_in.0.as_ref().and_then(|sign_in| match &sign_in.default_landing.value {
+        Landing::Apps => None,
+        Landing::Route(name) => Some(Written { value: name.clone(), spot: sign_in.default_landing.spot }),
+    });
+    for landing in around.catalogue.landings.iter().chain(&default) {
+        if names.iter().flatten().any(|name| *name == landing.value) || desk.torn.contains("route") {
+            continue;
+        }
+        let known = names.iter().flatten().map(Slug::as_str);
+        let help = match nearest(landing.value.as_str(), known) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => "name a route, or leave the key out".to_owned(),
+        };
+        desk.fault(Code::UnknownRoute, landing.spot, format!("there is no route \"{}\"", landing.value))
+            .help(help);
+    }
+    routes
+}
+
+/// The tenant a route belongs to.
+fn tenant<'r>(raw: &'r raw::Route, around: &'r Surroundings<'_>) -> Option<&'r Slug> {
+    match &raw.tenant.0 {
+        Some(written) => written.value.0.as_ref(),
+        None => around.catalogue.only_tenant(),
+    }
+}
+
+/// The name of each route, as written or after its host.
+fn names(root: &raw::Root, desk: &mut Desk<'_>) -> Vec<Option<Slug>> {
+    let derived = |raw: &raw::Route| {
+        raw.host.value.as_str().split('.').next().and_then(|label| Slug::parse(label).ok())
+    };
+    let all: Vec<Option<Slug>> = root
+        .route
+        .iter()
+        .map(|raw| raw.name.0.as_ref().map(|name| name.value.clone()).or_else(|| derived(raw)))
+        .collect();
+    let mut seen = Vec::new();
+    for (at, (raw, name)) in root.route.iter().zip(&all).enumerate() {
+        match (&raw.name.0, name) {
+            (Some(written), _) => {
+                once(&mut seen, &written.value, written.spot, &format!("route \"{}\"", written.value), desk);
+            }
+            (None, Some(name)) => {
+                let other =
+                    all.iter().enumerate().any(|(other, known)| other != at && known.as_ref() == Some(name));
+                if other {
+                    desk.fault(
+                        Code::NoName,
+                        raw.host.spot,
+                        format!("another route is called \"{name}\" already"),
+                    )
+                    .label("the name is taken from the host")
+                    .help("write name = \"…\"");
+                }
+            }
+            (None, None) => {
+                desk.fault(Code::NoName, raw.host.spot, "no name can be taken from this host")
+                    .help("write name = \"…\"");
+            }
+        }
+    }
+    all
+}
+
+/// Whether the hosts of routes and portal can live beside one another.
+fn hosts(root: &raw::Root, around: &Surroundings<'_>, desk: &mut Desk<'_>) {
+    let mut addresses: Vec<(&Hostname, &str, Spot)> = Vec::new();
+    let mut owners: Vec<(&Hostname, Option<&Slug>, Spot)> = Vec::new();
+    for raw in &root.route {
+        let (host, spot, owner) = (&raw.host.value, raw.host.spot, tenant(raw, around));
+        if let Some(url) = around.public_url {
+            if *host == url.host {
+                desk.fault(Code::PortalHost, spot, format!("{host} is the host of the portal"))
+                    .help("give the app a host of its own: what it runs there could act as the portal");
+            } else if !url.secure() && !local(host) {
+                desk.fault(Code::PlainHost, spot, format!("browsers reach {host} over plain HTTP"))
+                    .label("sessions could be read on the way")
+                    .help("use a name under .localhost, or https in server.public_url");
+            }
+        }
+        let prefix = raw.path.value.0.as_str();
+        match addresses.iter().find(|(known, path, _)| *known == host && *path == prefix) {
+            Some((_, _, first)) => {
+                desk.fault(Code::SameAddress, spot, format!("there is a second route on {host}{prefix}"))
+                    .label("again here")
+                    .help("give one of them another path, or put their rules together")
+                    .also(*first, "first here");
+            }
+            None => addresses.push((host, prefix, spot)),
+        }
+        match owners.iter().find(|(known, ..)| *known == host) {
+            Some((_, first, place)) if *first != owner => {
+                let words = |tenant: Option<&Slug>| tenant.map_or("no tenant".to_owned(), Slug::to_string);
+                desk.fault(Code::TwoTenantsOnHost, spot, format!("{host} belongs to two tenants"))
+                    .label(format!("to {} here", words(owner)))
+                    .help("give each tenant hosts of its own: apps on one host can read one another")
+                    .also(*place, format!("to {} here", words(*first)));
+            }
+            Some(_) => {}
+            None => owners.push((host, owner, spot)),
+        }
+    }
+}
+
+/// What a rule, or a route without rules, says about who may pass.
+struct Said<'r> {
+    allow: &'r Maybe<Vec<Written<Who>>>,
+    needs: &'r Maybe<Written<Needs>>,
+    public: &'r Written<bool>,
+    /// Whether it denies or requires something besides.
+    asks: bool,
+    spot: Spot,
+}
+
+/// Reads one route.
+struct Reader<'r> {
+    raw: &'r raw::Route,
+    around: &'r Surroundings<'r>,
+    tenant: Option<&'r Slug>,
+}
+
+impl Reader<'_> {
+    fn route(&self, name: Option<Slug>, desk: &mut Desk<'_>) -> Option<Route> {
+        let raw = self.raw;
+        if let Some(written) = &raw.tenant.0
+            && let Some(slug) = &written.value.0
+        {
+            self.around.catalogue.check_tenant(slug, written.spot, desk);
+        }
+        self.check_at(desk);
+        let to = self.upstreams(desk);
+        let rules = self.rules(desk);
+        let deny = self.who(&raw.deny, desk);
+        let require = self.require(desk);
+        let headers = headers(&raw.headers, desk);
+        let (connect, request) = match &raw.timeout.0 {
+            Some(timeout) => {
+                within(desk, "route.timeout.connect", &timeout.connect, &Span::millis(10), &Span::minutes(5));
+                within(desk, "route.timeout.request", &timeout.request, &Span::millis(10), &Span::hours(24));
+                (timeout.connect.value, timeout.request.value)
+            }
+            None => (Span::seconds(3), Span::seconds(60)),
+        };
+        within(desk, "route.assertion_life", &raw.assertion_life, &Span::seconds(1), &Span::minutes(5));
+        let text =
+            |label: &Maybe<Written<super::kinds::Label>>| label.0.as_ref().map(|label| label.value.0.clone());
+        let name = name?;
+        Some(Route {
+            source: desk.written(raw),
+            title: text(&raw.title).unwrap_or_else(|| name.to_string()),
+            name,
+            about: text(&raw.about).unwrap_or_default(),
+            host: raw.host.value.clone(),
+            prefix: raw.path.value.0.clone(),
+            to,
+            tenant: self.tenant.cloned(),
+            at: raw.at.0.as_ref().map(|at| at.value.clone()),
+            rules,
+            deny,
+            require,
+            headers: headers?,
+            help: text(&raw.help),
+            listed: raw.listed.value,
+            explain_refusals: raw.explain_refusals.value,
+            unusual: raw.unusual_paths.iter().fold(Unusual::default(), |all, one| all.and(one.value.0)),
+            case: raw.case.0.as_ref().map_or(Case::Unknown, |case| case.value.0),
+            pass_host: raw.pass_host.value,
+            private_answers: raw.private_answers.value,
+            connect_timeout: connect,
+            request_timeout: request,
+            assertion_life: raw.assertion_life.value,
+        })
+    }
+
+    fn check_at(&self, desk: &mut Desk<'_>) {
+        let Some(at) = &self.raw.at.0 else { return };
+        match self.tenant {
+            Some(tenant) if *tenant == at.value.tenant => {
+                self.around.catalogue.check_place(&at.value, at.spot, desk);
+            }
+            Some(tenant) => {
+                desk.fault(
+                    Code::OutsideTenant,
+                    at.spot,
+                    format!("{} is not in the route's tenant", at.value),
+                )
+                .help(format!("name a place in {tenant}, or another tenant"));
+            }
+            None => {
+                desk.fault(Code::OutsideTenant, at.spot, "a route without tenant has no place")
+                    .help(format!("write tenant = \"{}\" as well", at.value.tenant));
+            }
+        }
+    }
+
+    fn upstreams(&self, desk: &mut Desk<'_>) -> Vec<Upstream> {
+        if self.raw.to.is_empty() && !desk.torn.contains("route") {
+            desk.fault(Code::Missing, self.raw.spot, "`route.to` names no upstream")
+                .help("write to = [\"http://10.0.4.12:8080\"]");
+        }
+        for to in &self.raw.to {
+            if self.around.listen.iter().any(|own| is_own(&to.value, *own)) {
+                desk.fault(Code::OwnAddress, to.spot, format!("{} is where Cardea itself listens", to.value))
+                    .help("name the address of the app");
+            }
+        }
+        self.raw.to.iter().map(|to| to.value.clone()).collect()
+    }
+
+    fn rules(&self, desk: &mut Desk<'_>) -> Vec<Rule> {
+        let raw = self.raw;
+        let own = raw.allow.0.is_some() || raw.needs.0.is_some() || raw.public.value;
+        if raw.rule.is_empty() {
+            // A rule that could not be read leaves the route without any: not what the operator wrote.
+            if !own && desk.torn.contains("route") {
+                return Vec::new();
+            }
+            let asks = !raw.deny.is_empty() || !raw.require.is_empty();
+            let said =
+                Said { allow: &raw.allow, needs: &raw.needs, public: &raw.public, asks, spot: raw.spot };
+            let access = self.access(said, desk);
+            let rule = |access| Rule {
+                source: desk.written(raw),
+                methods: Vec::new(),
+                path: PathPattern::everything(),
+                access,
+                deny: Vec::new(),
+                require: Vec::new(),
+            };
+            return access.map(rule).into_iter().collect();
+        }
+        if own {
+            let spots = [
+                raw.allow.0.as_ref().and_then(|list| list.first()).map(|who| who.spot),
+                raw.needs.0.as_ref().map(|needs| needs.spot),
+                raw.public.value.then_some(raw.public.spot),
+            ];
+            let spot = spots.into_iter().flatten().next().unwrap_or(raw.spot);
+            let draft =
+                desk.fault(Code::RulesAndOwn, spot, "a route has rules, or a policy of its own, not both");
+            draft.help("move this into a rule at the end: [[route.rule]] without path covers the rest");
+            if let Some(first) = raw.rule.first() {
+                draft.also(first.spot, "its first rule");
+            }
+        }
+        let read: Vec<(Option<Rule>, Spot)> =
+            raw.rule.iter().map(|rule| (self.rule(rule, desk), rule.spot)).collect();
+        self.reach(&read, desk);
+        read.into_iter().filter_map(|(rule, _)| rule).collect()
+    }
+
+    fn rule(&self, raw: &raw::Rule, desk: &mut Desk<'_>) -> Option<Rule> {
+        let asks = !raw.deny.is_empty() || !raw.require.is_empty();
+        let said = Said { allow: &raw.allow, needs: &raw.needs, public: &raw.public, asks, spot: raw.spot };
+        let access = self.access(said, desk);
+        let deny = self.who(&raw.deny, desk);
+        let mut methods =
+            raw.methods.0.as_ref().map(|list| {
+                list.iter().map(|method| (method.value.0.clone(), method.spot)).collect::<Vec<_>>()
+            });
+        if methods.as_ref().is_some_and(Vec::is_empty) && !desk.torn.contains("route") {
+            desk.fault(Code::Methods, raw.spot, "the rule's list of methods is empty")
+                .help("leave it out: then any method matches");
+        }
+        let mut require = Vec::new();
+        for how in &raw.require {
+            match &how.value {
+                How::Method(words) => {
+                    if let Some((_, first)) = methods.as_ref().and_then(|known| known.first()) {
+                        desk.fault(Code::Methods, how.spot, "the rule's methods are said twice")
+                            .help("write all of them in methods = […]")
+                            .also(*first, "first here");
+                    }
+                    methods = Some(words.iter().map(|word| (word.clone(), how.spot)).collect());
+                }
+                _ => require.extend(self.how(how, desk)),
+            }
+        }
+        Some(Rule {
+            source: desk.written(raw),
+            methods: methods.unwrap_or_default().into_iter().map(|(word, _)| word).collect(),
+            path: raw.path.value.clone(),
+            access: access?,
+            deny,
+            require,
+        })
+    }
+
+    /// Notes rules that no request can come to.
+    fn reach(&self, rules: &[(Option<Rule>, Spot)], desk: &mut Desk<'_>) {
+        let prefix = self.raw.path.value.0.as_str();
+        for (at, (rule, spot)) in rules.iter().enumerate() {
+            let Some(rule) = rule else { continue };
+            let number = at + 1;
+            let earlier = rules.iter().take(at).enumerate().find_map(|(at, (other, place))| {
+                other.as_ref().filter(|other| covers(other, rule)).map(|other| (at + 1, other, *place))
+            });
+            if let Some((first, other, place)) = earlier {
+                let methods = if other.methods.is_empty() {
+                    "all methods".to_owned()
+                } else {
+                    other.methods.join(", ")
+                };
+                desk.fault(Code::NeverMatches, *spot, "rule can never match")
+                    .label(format!(
+                        "rule {number} is covered by rule {first} (path {}, {methods})",
+                        other.path
+                    ))
+                    .help("remove it, or move it before the other")
+                    .also(place, format!("rule {first}"));
+            } else if !meets(&rule.path, prefix) {
+                desk.fault(Code::NeverMatches, *spot, "rule can never match")
+                    .label(format!("rule {number} is about {}, the route about {prefix}", rule.path))
+                    .help("write the whole path, with that of the route");
+            } else if RESERVED.iter().any(|reserved| under(&rule.path.text, reserved)) {
+                desk.fault(Code::NeverMatches, *spot, "rule can never match")
+                    .label(format!("Cardea answers {} itself", rule.path))
+                    .help("remove it");
+            }
+        }
+    }
+
+    fn access(
+        &self,
+        Said { allow, needs, public, asks, spot }: Said<'_>,
+        desk: &mut Desk<'_>,
+    ) -> Option<Access> {
+        let who = allow.0.as_ref().map(|list| self.who(list, desk));
+        if let Some(needs) = &needs.0 {
+            self.check_needs(needs, desk);
+        }
+        let needs = needs.0.as_ref().map(|needs| needs.value.clone());
+        if public.value {
+            if allow.0.is_some() || needs.is_some() || asks {
+                desk.fault(
+                    Code::PublicAndWho,
+                    public.spot,
+                    "what is public is open before anything else is asked",
+                )
+                .help("leave out public, or allow, needs, deny and require");
+            }
+            return Some(Access::Public);
+        }
+        match (who, needs) {
+            (None, None) if !desk.torn.contains("route") => {
+                desk.fault(Code::NoWho, spot, "this lets nobody in")
+                    .help("write allow = [\"signed-in\"], needs = \"resource:action\" or public = true");
+                None
+            }
+            (Some(list), _) if list.is_empty() && !desk.torn.contains("route") => {
+                desk.fault(Code::NoWho, spot, "`allow` is empty: it lets nobody in")
+                    .help("name somebody, or leave it out where `needs` decides alone");
+                None
+            }
+            (who, needs) => Some(Access::Members { allow: who.unwrap_or_default(), needs }),
+        }
+    }
+
+    /// Looks everybody up that a list names.
+    fn who(&self, list: &[Written<Who>], desk: &mut Desk<'_>) -> Vec<Who> {
+        let names = self.around.catalogue;
+        for written in list {
+            let spot = written.spot;
+            match (&written.value, self.tenant) {
+                (Who::Group { tenant: None, name }, None) => {
+                    self.unqualified(spot, &format!("group:TENANT/{name}"), desk);
+                }
+                (Who::Role { slug, at: None }, None) => {
+                    self.unqualified(spot, &format!("role:{slug}@TENANT"), desk);
+                }
+                (Who::Group { tenant: None, name }, Some(tenant)) => {
+                    names.check_group(tenant, name, spot, desk);
+                }
+                (Who::Role { slug, at: None }, Some(tenant)) => names.check_role(tenant, slug, spot, desk),
+                (Who::Group { tenant: Some(tenant), name }, _) => {
+                    if names.check_tenant(tenant, spot, desk) {
+                        names.check_group(tenant, name, spot, desk);
+                    }
+                }
+                (Who::Role { slug, at: Some(at) }, _) => {
+                    names.check_place(at, spot, desk);
+                    names.check_role(&at.tenant, slug, spot, desk);
+                }
+                (Who::Tenant(slug), _) => {
+                    names.check_tenant(slug, spot, desk);
+                }
+                (Who::Org(place) | Who::Department(place), _) => names.check_place(place, spot, desk),
+                (Who::Domain(_) | Who::Provider(_) | Who::SignedIn | Who::User(_), _) => {}
+            }
+        }
+        list.iter().map(|written| written.value.clone()).collect()
+    }
+
+    /// Looks a permission up.
+    fn check_needs(&self, needs: &Written<Needs>, desk: &mut Desk<'_>) {
+        let permission = &needs.value.permission;
+        let tenant = match (&needs.value.at, self.tenant) {
+            (Some(at), _) => {
+                self.around.catalogue.check_place(at, needs.spot, desk);
+                &at.tenant
+            }
+            (None, Some(tenant)) => tenant,
+            (None, None) => {
+                self.unqualified(needs.spot, &format!("{permission}@TENANT"), desk);
+                return;
+            }
+        };
+        self.around.catalogue.check_permission(tenant, permission, needs.spot, desk);
+    }
+
+    fn unqualified(&self, spot: Spot, form: &str, desk: &mut Desk<'_>) {
+        let tenants = &self.around.catalogue.tenants;
+        let example = tenants.first().map_or("TENANT", |tenant| tenant.slug.as_str());
+        desk.fault(Code::Unqualified, spot, "the route has no tenant, so this must name one")
+            .help(format!("write \"{}\", or give the route a tenant", form.replace("TENANT", example)));
+    }
+
+    fn require(&self, desk: &mut Desk<'_>) -> Vec<How> {
+        let mut all = Vec::new();
+        for how in &self.raw.require {
+            if let How::Method(words) = &how.value {
+                desk.fault(Code::Methods, how.spot, "methods cannot be required of a whole route").help(
+                    format!("write a rule: [[route.rule]] with methods = [\"{}\"]", words.join("\", \"")),
+                );
+            } else {
+                all.extend(self.how(how, desk));
+            }
+        }
+        all
+    }
+
+    fn how(&self, how: &Written<How>, desk: &mut Desk<'_>) -> Option<How> {
+        if let How::Net(name) = &how.value
+            && !self.around.networks.contains_key(name)
+            && !desk.torn.contains("networks")
+        {
+            let help = match nearest(name.as_str(), self.around.networks.keys().map(Slug::as_str)) {
+                Some(near) => format!("did you mean \"net:{near}\"?"),
+                None => format!("define it: [networks] with {name} = [\"203.0.113.0/24\"]"),
+            };
+            desk.fault(Code::UnknownNetwork, how.spot, format!("there is no network \"{name}\"")).help(help);
+            return None;
+        }
+        Some(how.value.clone())
+    }
+}
+
+/// Whether an upstream is one of our own listeners.
+fn is_own(to: &Upstream, own: SocketAddr) -> bool {
+    let host = to.host.trim_start_matches('[').trim_end_matches(']');
+    let ip =
+        if host == "localhost" { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { host.parse::<IpAddr>().ok() };
+    own.port() != 0
+        && to.port == own.port()
+        && ip.is_some_and(|ip| {
+            ip == own.ip() || ip.is_unspecified() || (own.ip().is_unspecified() && ip.is_loopback())
+        })
+}
+
+/// Whether a path lies at or below another.
+fn under(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a pattern can match anything that a route with this prefix receives.
+fn meets(path: &PathPattern, prefix: &str) -> bool {
+    under(&path.text, prefix) || (path.open && under(prefix, &path.text))
+}
+
+/// Whether every request that comes to `later` came to `earlier` before.
+fn covers(earlier: &Rule, later: &Rule) -> bool {
+    let methods = earlier.methods.is_empty()
+        || (!later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method)));
+    let path = if earlier.path.open {
+        under(&later.path.text, &earlier.path.text)
+    } else {
+        earlier.path == later.path
+    };
+    methods && path
+}
+
+/// Headers that mean something to the connection, to the way, or to other programs than the app.
+const TAKEN: [&str; 26] = [
+    "accept",
+    "authorization",
+    "cardea-request-id",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+fn headers(raw: &Headers, desk: &mut Desk<'_>) -> Option<HeaderPreset> {
+    let table = match &raw.what {
+        HeaderChoice::Preset(name) => return HeaderPreset::named(name),
+        HeaderChoice::Custom(table) => table,
+    };
+    let mut seen: Vec<(String, Spot)> = Vec::new();
+    for (key, _) in table {
+        let name = key.text.as_str();
+        let token = !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && name.bytes().any(|b| b.is_ascii_alphanumeric());
+        let folded = folded_name(name.as_bytes());
+        if !token {
+            // Programs read other characters differently, so that one header could pass for another.
+            desk.fault(Code::Header, key.spot, format!("\"{name}\" cannot be the name of a header"))
+                .help("use letters, digits and hyphens: X-User");
+        } else if TAKEN.contains(&folded.as_str()) {
+            desk.fault(Code::Header, key.spot, format!("the header {name} has another meaning"))
+                .help("choose another name: X-User");
+        } else if let Some((_, first)) = seen.iter().find(|(known, _)| *known == folded) {
+            desk.fault(Code::Header, key.spot, format!("the header {name} is set twice"))
+                .help("keep one of the two: they are the same to many programs")
+                .also(*first, "first here");
+        }
+        seen.push((folded, key.spot));
+    }
+    let headers = table.iter().map(|(key, fact)| (key.text.to_ascii_lowercase(), fact.value)).collect();
+    Some(HeaderPreset { name: "custom".to_owned(), headers })
+}

@@ -1,0 +1,258 @@
+//! Routes: which requests go to which upstream, and under which policy.
+
+use super::policy::{How, Rule, Source, Who};
+use super::target::{Case, Unusual};
+use super::{Hostname, PlacePath, Slug, Span};
+
+/// A route as the file has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it is written.
+    pub source: Source,
+    /// Its name, unique.
+    pub name: Slug,
+    /// The app's name for people.
+    pub title: String,
+    /// One line about the app, on its tile.
+    pub about: String,
+    /// The host it answers on.
+    pub host: Hostname,
+    /// The path prefix it answers on, without trailing slash; empty for the whole host.
+    pub prefix: String,
+    /// Where requests go.
+    pub to: Vec<Upstream>,
+    /// The tenant whose app it is.
+    pub tenant: Option<Slug>,
+    /// The place at which permissions must hold; by default the tenant.
+    pub at: Option<PlacePath>,
+    /// First match decides; nothing matches, nobody passes.
+    pub rules: Vec<Rule>,
+    /// Who not, whatever a rule says.
+    pub deny: Vec<Who>,
+    /// What besides, for every rule.
+    pub require: Vec<How>,
+    /// Which headers the upstream receives.
+    pub headers: HeaderPreset,
+    /// What a refused person reads about getting access.
+    pub help: Option<String>,
+    /// Whether members see a tile.
+    pub listed: bool,
+    /// Whether a refusal says why, or only that.
+    pub explain_refusals: bool,
+    /// Spellings of paths that the upstream reads in one way.
+    pub unusual: Unusual,
+    /// How the upstream treats case.
+    pub case: Case,
+    /// Whether the upstream receives the client's `Host`; otherwise its own name.
+    pub pass_host: bool,
+    /// Whether answers to signed-in people are made `private`.
+    pub private_answers: bool,
+    /// How long connecting may take.
+    pub connect_timeout: Span,
+    /// How long the upstream may take until its response headers.
+    pub request_timeout: Span,
+    /// How long an assertion is valid.
+    pub assertion_life: Span,
+}
+
+/// An upstream's address: plain HTTP to a host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// Name or IP address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+/// One fact about the caller that a header can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// The signed assertion.
+    Assertion,
+    /// How the person signed in.
+    Auth,
+    /// The department's slug.
+    Department,
+    /// The verified address.
+    Email,
+    /// The groups, comma-separated.
+    Groups,
+    /// The groups, separated by `|`.
+    GroupsPiped,
+    /// The display name, percent-encoded.
+    Name,
+    /// The organisation's slug.
+    Org,
+    /// The roles as `slug@place`, comma-separated.
+    Roles,
+    /// The tenant's slug.
+    Tenant,
+    /// The immutable id.
+    User,
+    /// The sign-in name.
+    Username,
+    /// The verified address after `accounts.google.com:`.
+    GoogleEmail,
+    /// The immutable id after `accounts.google.com:`.
+    GoogleUser,
+}
+
+impl Fact {
+    /// Name in configuration, for each.
+    pub const NAMES: [(&'static str, Fact); 12] = [
+        ("assertion", Fact::Assertion),
+        ("auth", Fact::Auth),
+        ("dept", Fact::Department),
+        ("email", Fact::Email),
+        ("groups", Fact::Groups),
+        ("groups-piped", Fact::GroupsPiped),
+        ("name", Fact::Name),
+        ("org", Fact::Org),
+        ("roles", Fact::Roles),
+        ("tenant", Fact::Tenant),
+        ("user", Fact::User),
+        ("username", Fact::Username),
+    ];
+
+    /// By its name in configuration.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Fact> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, fact)| *fact)
+    }
+}
+
+/// Which headers carry which facts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HeaderPreset {
+    /// The preset's name, or `custom`.
+    pub name: String,
+    /// Header name in lower case, and what it carries.
+    pub headers: Vec<(String, Fact)>,
+}
+
+/// A preset's name with the headers it sends.
+pub type Preset = (&'static str, &'static [(&'static str, Fact)]);
+
+/// The presets: our own, and those of products that people come from.
+pub const PRESETS: [Preset; 8] = [
+    (
+        "cardea",
+        &[
+            ("cardea-user", Fact::User),
+            ("cardea-username", Fact::Username),
+            ("cardea-email", Fact::Email),
+            ("cardea-name", Fact::Name),
+            ("cardea-groups", Fact::Groups),
+            ("cardea-roles", Fact::Roles),
+            ("cardea-tenant", Fact::Tenant),
+            ("cardea-org", Fact::Org),
+            ("cardea-dept", Fact::Department),
+            ("cardea-auth", Fact::Auth),
+            ("cardea-assertion", Fact::Assertion),
+        ],
+    ),
+    (
+        "oauth2-proxy",
+        &[
+            ("x-forwarded-user", Fact::User),
+            ("x-forwarded-preferred-username", Fact::Username),
+            ("x-forwarded-email", Fact::Email),
+            ("x-forwarded-groups", Fact::Groups),
+        ],
+    ),
+    (
+        "authelia",
+        &[
+            ("remote-user", Fact::Username),
+            ("remote-email", Fact::Email),
+            ("remote-name", Fact::Name),
+            ("remote-groups", Fact::Groups),
+        ],
+    ),
+    (
+        "authentik",
+        &[
+            ("x-authentik-uid", Fact::User),
+            ("x-authentik-username", Fact::Username),
+            ("x-authentik-email", Fact::Email),
+            ("x-authentik-name", Fact::Name),
+            ("x-authentik-groups", Fact::GroupsPiped),
+            ("x-authentik-jwt", Fact::Assertion),
+        ],
+    ),
+    ("pomerium", &[("x-pomerium-jwt-assertion", Fact::Assertion)]),
+    (
+        "iap",
+        &[
+            ("x-goog-authenticated-user-email", Fact::GoogleEmail),
+            ("x-goog-authenticated-user-id", Fact::GoogleUser),
+            ("x-goog-iap-jwt-assertion", Fact::Assertion),
+        ],
+    ),
+    (
+        "cloudflare",
+        &[("cf-access-authenticated-user-email", Fact::Email), ("cf-access-jwt-assertion", Fact::Assertion)],
+    ),
+    ("none", &[]),
+];
+
+impl HeaderPreset {
+    /// A preset by name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        PRESETS.iter().find(|(known, _)| *known == name).map(|(name, headers)| Self {
+            name: (*name).to_owned(),
+            headers: headers.iter().map(|(header, fact)| ((*header).to_owned(), *fact)).collect(),
+        })
+    }
+}
+
+/// A name folded so that every spelling that some program takes for the same is the same: lower case, every run of
+/// bytes outside `[a-z0-9]` one hyphen, none at the ends (`PROXY-05`).
+#[must_use]
+pub fn folded_name(name: &[u8]) -> String {
+    let mut folded = String::with_capacity(name.len());
+    let mut gap = false;
+    for byte in name {
+        let byte = byte.to_ascii_lowercase();
+        if byte.is_ascii_lowercase() || byte.is_ascii_digit() {
+            if gap && !folded.is_empty() {
+                folded.push('-');
+            }
+            gap = false;
+            folded.push(char::from(byte));
+        } else {
+            gap = true;
+        }
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_05_every_spelling_folds_to_one() {
+        for name in [
+            "Cardea-User",
+            "cardea_user",
+            "CARDEA.USER",
+            "cardea--user",
+            "-cardea-user-",
+            "cardea-_.user",
+            "cardea\u{0}user",
+            " cardea user ",
+        ] {
+            assert_eq!(folded_name(name.as_bytes()), "cardea-user", "{name:?}");
+        }
+        assert_ne!(folded_name(b"cardeauser"), "cardea-user");
+    }
+}

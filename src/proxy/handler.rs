@@ -1,0 +1,402 @@
+//! The way of a request, from its head to its answer. Read it from top to bottom.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use crate::access::explain::{Explanation, Told, explain};
+use crate::access::ledger::reference;
+use crate::access::{Denial, Lost, Route, Snapshot};
+use crate::domain::target::Unusual;
+use crate::domain::{self, Actor, AuditEvent};
+use crate::session::Record;
+use crate::ui::{Clause, ErrorKind};
+
+use super::answers::{Answer, Body, ErrorText, Problem, Reply, title};
+use super::forward::{Failure, forward};
+use super::meters::{Entry, Outcome};
+use super::navigation::{Wish, wish};
+use super::own::{self, Prompt, to_sign_in};
+use super::policy::{Known, Passage, Verdict, head, judge, question, who};
+use super::refusals::Refusal;
+use super::serve::Thread;
+use super::view::{Asked, Field, View};
+use super::{Arrival, answers};
+
+/// The most bytes of a request's body to the portal.
+const MOST_PORTAL_BODY: usize = 64 * 1024;
+/// How long such a body may take.
+const PORTAL_BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Answers a request.
+pub(super) async fn answer(thread: Rc<Thread>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    let mut entry = Box::new(Entry::begin(&thread.meters, request.method().as_str(), thread.request_id()));
+    let (parts, body) = request.into_parts();
+    let fields: Vec<Field<'_>> =
+        parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
+    let target = raw_target(&parts.uri);
+    let view = View { method: parts.method.as_str(), target: &target, fields: &fields, peer };
+    let answer = judged(&thread, &mut entry, view, body).await;
+    entry.status = answer.status().as_u16();
+    answer.map(|body| body.noted(entry))
+}
+
+/// The target as it stood on the request line.
+fn raw_target(uri: &Uri) -> String {
+    match (uri.scheme(), uri.authority(), uri.path_and_query()) {
+        (Some(_), ..) => uri.to_string(),
+        (None, Some(authority), _) => authority.to_string(),
+        (None, None, Some(path)) => path.as_str().to_owned(),
+        (None, None, None) => String::new(),
+    }
+}
+
+/// Every step in order. Each may end it with an answer; only the last reaches an upstream.
+async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: Incoming) -> Answer {
+    let gate = &*thread.gate;
+    let now = gate.clock.now();
+    let request_id = entry.request_id.clone();
+    let mut reply =
+        Reply { gate, wish: wish(&view), request_id: &request_id, now, portal: false, again: None };
+
+    // What is asked, in one reading.
+    let asked = match view.read(&gate.trusted_proxies) {
+        Ok(asked) => asked,
+        Err(why) => {
+            entry.outcome = Outcome::BadRequest;
+            return reply.unreadable(why);
+        }
+    };
+    asked.host.as_ref().clone_into(&mut entry.host);
+    entry.path = without_secrets(asked.target.path());
+    let again = asked.target.forwarded();
+    reply.again = (reply.wish == Wish::Navigation).then_some(again.as_ref());
+
+    // What is ours to answer.
+    if asked.host == gate.portal.host {
+        reply.portal = true;
+        return portal(reply, entry, &asked, body).await;
+    }
+    if let Some(answer) = own::asset(asked.target.path()) {
+        entry.outcome = Outcome::Own;
+        return answer;
+    }
+    let snapshot = gate.snapshot.load_full();
+    let Some(any) = snapshot.on_host(&asked.host).first() else {
+        entry.outcome = Outcome::NoRoute;
+        return reply.lost(Lost::Host);
+    };
+    if asked.target.path() == own::KEYS && matches!(view.method, "GET" | "HEAD") {
+        entry.outcome = Outcome::Own;
+        return own::keys(gate);
+    }
+    if own::is_ours(asked.target.path()) {
+        entry.outcome = Outcome::Own;
+        return own::serve(reply, &asked, &snapshot, any).await;
+    }
+
+    // Who asks. This may have to wait for the database, so the rest is decided on what is in force after it.
+    let known = who(gate, &asked, now).await;
+    entry.session = known.record().map(|record| record.id);
+    reply.now = gate.clock.now();
+    let snapshot = gate.snapshot.load_full();
+
+    // Which app.
+    let route = match snapshot.locate(&asked.host, &asked.target) {
+        Ok(route) => route,
+        Err(lost) => {
+            entry.outcome = match lost {
+                Lost::Host | Lost::Path => Outcome::NoRoute,
+                Lost::Ambiguous | Lost::Unusual(_) => Outcome::BadRequest,
+            };
+            return reply.lost(lost);
+        }
+    };
+    route.spec.name.as_str().clone_into(&mut entry.route);
+
+    // Whether they may.
+    let verdict = judge(&snapshot, route, &known, &asked, reply.now);
+    entry.decided();
+    match verdict {
+        Verdict::Pass(passage) => pass(thread, reply, entry, &passage, &asked, body).await,
+        Verdict::Ambiguous(lost) => {
+            entry.outcome = Outcome::BadRequest;
+            reply.lost(lost)
+        }
+        Verdict::Deny(denial) => {
+            entry.outcome = Outcome::Denied;
+            refuse(
+                reply,
+                &Refused {
+                    snapshot: &snapshot,
+                    route,
+                    record: known.record(),
+                    asked: &asked,
+                    denial: &denial,
+                },
+            )
+        }
+        Verdict::SignIn { again } => {
+            entry.outcome = Outcome::SignIn;
+            prompt(reply, &asked, route, &known, if again { Prompt::Again } else { Prompt::SignIn })
+        }
+        Verdict::StepUp(step) => {
+            entry.outcome = Outcome::StepUp;
+            prompt(reply, &asked, route, &known, Prompt::Second(step.fresh))
+        }
+        Verdict::Unavailable => {
+            entry.outcome = Outcome::Unavailable;
+            reply.unavailable()
+        }
+    }
+}
+
+/// Forwards what was let through.
+async fn pass(
+    thread: &Rc<Thread>,
+    reply: Reply<'_>,
+    entry: &mut Entry,
+    passage: &Passage<'_>,
+    asked: &Asked<'_>,
+    body: Incoming,
+) -> Answer {
+    let route = passage.route();
+    entry.rule = passage.rule();
+    if asked.view.lists("upgrade", "websocket") {
+        entry.outcome = Outcome::BadRequest;
+        let detail = "The route of this app does not pass on WebSocket connections.";
+        let text = ErrorText {
+            kind: ErrorKind::BadRequest,
+            code: "websocket",
+            title: "No WebSocket here",
+            detail: Some(detail),
+            app: None,
+        };
+        let mut answer = reply.error(&text);
+        answers::close(&mut answer);
+        return answer;
+    }
+    let head = match head(reply.gate, passage, asked, reply.request_id, reply.now) {
+        Ok(head) => head,
+        Err(error) => {
+            // Without a signature the upstream could not tell who this is, so it is not asked at all.
+            tracing::error!(%error, route.id = %route.spec.name, "an assertion could not be signed");
+            entry.outcome = Outcome::Unavailable;
+            return reply.unavailable();
+        }
+    };
+    match forward(thread, passage, &head, body).await {
+        Ok(answer) => {
+            entry.outcome = if passage.record().is_some() { Outcome::Allowed } else { Outcome::Public };
+            answer
+        }
+        Err(failure) => {
+            tracing::warn!(%failure, route.id = %route.spec.name, request.id = reply.request_id, "an upstream failed");
+            entry.upstream_failed(failure.kind());
+            let app = title(route, passage.record());
+            let (outcome, kind, code, title) = match failure {
+                Failure::Slow(_) => (
+                    Outcome::UpstreamTimeout,
+                    ErrorKind::GatewayTimeout,
+                    "upstream-timeout",
+                    "The app did not answer in time",
+                ),
+                Failure::Broken(_) | Failure::Unreachable(_) => (
+                    Outcome::UpstreamError,
+                    ErrorKind::BadGateway,
+                    "upstream-error",
+                    "The app did not answer; your access is fine",
+                ),
+                Failure::Head(_) => {
+                    (Outcome::Internal, ErrorKind::Internal, "internal", "The request could not be passed on")
+                }
+            };
+            entry.outcome = outcome;
+            reply.error(&ErrorText { kind, code, title, detail: None, app })
+        }
+    }
+}
+
+/// Asks for a proof: a navigation is sent to give it, anything else is told.
+fn prompt(reply: Reply<'_>, asked: &Asked<'_>, route: &Route, known: &Known, prompt: Prompt) -> Answer {
+    if reply.wish == Wish::Navigation {
+        return to_sign_in(reply, asked, route, &asked.target.forwarded(), prompt);
+    }
+    let code = match prompt {
+        Prompt::Again | Prompt::SignIn => "sign-in",
+        Prompt::Second(_) => "step-up",
+    };
+    reply.unauthorized(&route.origin, code, title(route, known.record()))
+}
+
+/// A refusal with everything that is written down about it.
+struct Refused<'a> {
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    record: Option<&'a Record>,
+    asked: &'a Asked<'a>,
+    denial: &'a Denial,
+}
+
+/// Says no: to the person what they lack, to the audit log everything.
+fn refuse(reply: Reply<'_>, refused: &Refused<'_>) -> Answer {
+    let Refused { route, record, denial, .. } = refused;
+    let (gate, spec) = (reply.gate, &route.spec);
+    let reference = reference(&*gate.chance);
+    let explanation =
+        explain(refused.snapshot, route, record.map(Record::caller), &question(refused.asked, reply.now));
+    let clauses = told(refused, &explanation);
+    let app = title(route, *record).map(str::to_owned);
+    if record.is_some() || gate.refusals.record_anonymous(reply.now) {
+        gate.ledger.leave(event(refused, &explanation, &clauses, &reference));
+    }
+    if !reply.wish.page() {
+        let code = if spec.explain_refusals { denial.code } else { "denied" };
+        return reply.problem(&Problem {
+            status: 403,
+            code,
+            title: "Not allowed",
+            detail: if spec.explain_refusals {
+                &denial.plain
+            } else {
+                "You are not allowed to open it with this account."
+            },
+            more: &[("decision", json!(reference))],
+        });
+    }
+    let session = record.map(|record| record.id);
+    let at = reply.now;
+    let help = spec.help.clone().filter(|_| app.is_some());
+    let path = match reply.wish {
+        Wish::Navigation => refused.asked.target.forwarded().into_owned(),
+        Wish::Data | Wish::Page => "/".to_owned(),
+    };
+    let refusal = Refusal { reference, session, app, clauses, path, help, at };
+    let page = reply.page(403, own::denied_page(reply, &refusal, *record));
+    gate.refusals.keep(refusal);
+    page
+}
+
+/// What the person reads about a refusal: what they have and what they lack, unless the route keeps that to itself.
+fn told(refused: &Refused<'_>, explanation: &Explanation) -> Vec<Clause> {
+    if !refused.route.spec.explain_refusals {
+        return Vec::new();
+    }
+    let clause = |(holds, told): (bool, &Told)| Clause {
+        ok: holds,
+        text: told.text.clone(),
+        detail: told.detail.clone(),
+    };
+    let mut clauses: Vec<Clause> = explanation.told().map(clause).collect();
+    clauses.dedup();
+    if clauses.iter().all(|clause| clause.ok) {
+        clauses.push(Clause::failed(refused.denial.plain.clone(), None));
+    }
+    clauses
+}
+
+/// The record of a refusal.
+fn event(refused: &Refused<'_>, explanation: &Explanation, told: &[Clause], reference: &str) -> AuditEvent {
+    let Refused { route, record, asked, denial, .. } = refused;
+    let clauses: Vec<&str> = explanation.clauses.iter().map(|clause| clause.words.as_str()).collect();
+    let rule = explanation
+        .rule
+        .as_ref()
+        .map_or_else(|| "none".to_owned(), |(number, source)| format!("{number} ({source})"));
+    let actor = record.map_or(Actor::Anonymous, |record| Actor::User(record.principal.user));
+    let mut event = AuditEvent::new(actor, "access.denied", domain::Outcome::Refused)
+        .on("route", &route.spec.name)
+        .within(route.tenant)
+        .from(Some(asked.address))
+        .with("code", denial.code)
+        .with("rule", rule)
+        .with("method", asked.view.method)
+        .with("path", without_secrets(asked.target.path()))
+        .with("clauses", clauses.join("; "));
+    if let Some(app) = title(route, *record) {
+        event = event.with("app", app);
+    }
+    if let Some(lacks) = told.iter().find(|clause| !clause.ok) {
+        event = event.with("plain", &lacks.text);
+    }
+    event.session = record.map(|record| record.id);
+    event.reference = Some(reference.to_owned());
+    event
+}
+
+/// Has the portal answer, on the control plane's runtime.
+async fn portal(reply: Reply<'_>, entry: &mut Entry, asked: &Asked<'_>, body: Incoming) -> Answer {
+    entry.outcome = Outcome::Portal;
+    "portal".clone_into(&mut entry.route);
+    if asked.target.path() == own::KEYS && matches!(asked.view.method, "GET" | "HEAD") {
+        return own::keys(reply.gate);
+    }
+    if let Some(unusual) = asked.target.unusual().beyond(Unusual::default()) {
+        return reply.lost(Lost::Unusual(unusual));
+    }
+    let limited = Limited::new(body, MOST_PORTAL_BODY).collect();
+    let body = match tokio::time::timeout(PORTAL_BODY_WITHIN, limited).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let (kind, title) = (ErrorKind::TooLarge, "The body is too large");
+            let mut answer =
+                reply.error(&ErrorText { kind, code: "too-large", title, detail: None, app: None });
+            answers::close(&mut answer);
+            return answer;
+        }
+        Ok(Err(_)) | Err(_) => {
+            let (kind, title) = (ErrorKind::BadRequest, "The body did not come");
+            let mut answer =
+                reply.error(&ErrorText { kind, code: "bad-request", title, detail: None, app: None });
+            answers::close(&mut answer);
+            return answer;
+        }
+    };
+    let Some(request) = portal_request(reply, asked, body) else {
+        return reply.error(&ErrorText {
+            kind: ErrorKind::BadRequest,
+            code: "bad-request",
+            title: "The request cannot be read",
+            detail: None,
+            app: None,
+        });
+    };
+    match reply.gate.control.answer(request, Arrival { peer: asked.view.peer, address: asked.address }).await
+    {
+        Ok(answer) => answer.map(Body::portal),
+        Err(gone) => {
+            tracing::error!(%gone, request.id = reply.request_id, "the portal did not answer");
+            entry.outcome = Outcome::Internal;
+            let (kind, title) = (ErrorKind::Internal, "Something broke on our side");
+            reply.error(&ErrorText { kind, code: "internal", title, detail: None, app: None })
+        }
+    }
+}
+
+/// The request as the portal sees it: canonical target, whole body, nothing that could be believed by mistake.
+fn portal_request(reply: Reply<'_>, asked: &Asked<'_>, body: Bytes) -> Option<Request<Bytes>> {
+    let mut request = Request::new(body);
+    *request.method_mut() = asked.view.method.parse().ok()?;
+    *request.uri_mut() = asked.target.forwarded().parse().ok()?;
+    for (name, value) in asked.view.fields {
+        let name = http::HeaderName::from_bytes(name).ok()?;
+        if !own::hidden_from_portal(name.as_str()) && name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            request.headers_mut().append(name, HeaderValue::from_bytes(value).ok()?);
+        }
+    }
+    // Only now, when nothing of a client's can be taken for it.
+    request.headers_mut().insert("cardea-request-id", HeaderValue::from_str(reply.request_id).ok()?);
+    Some(request)
+}
+
+/// A path for the log: one-time links have their secret in it, also when somebody opens one on the wrong host, or with
+/// something before or behind it. No part as long as such a secret is written down.
+fn without_secrets(path: &str) -> String {
+    path.split('/').map(|part| if part.len() >= 40 { "*" } else { part }).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,242 @@
+//! What is counted and what is logged: once per request, at its very end.
+//!
+//! Handles are registered once per route and thread; a request then costs a few atomic additions. Labels name routes and
+//! outcomes, never people, and never anything a client made up.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::domain::SessionId;
+use crate::sys::Stopwatch;
+
+/// Says what each metric is. Once, after the recorder is installed.
+pub fn describe() {
+    metrics::describe_counter!("cardea_requests_total", "Requests, by route and by how they ended");
+    metrics::describe_counter!(
+        "cardea_upstream_errors_total",
+        "Requests that an upstream failed, by route and kind"
+    );
+    metrics::describe_gauge!("cardea_requests_in_flight", "Requests whose answer has not ended");
+    metrics::describe_gauge!("cardea_connections", "Open connections of clients");
+    metrics::describe_histogram!(
+        "cardea_decision_seconds",
+        metrics::Unit::Seconds,
+        "From the head of a request to its decision"
+    );
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Outcome {
+    /// Let through, as somebody.
+    Allowed,
+    /// Refused as unreadable or ambiguous.
+    BadRequest,
+    /// Refused to somebody.
+    Denied,
+    /// The client went away before there was an answer.
+    Gone,
+    /// Our own fault.
+    Internal,
+    /// No route.
+    NoRoute,
+    /// Answered by us.
+    Own,
+    /// Answered by the portal.
+    Portal,
+    /// Let through, as nobody.
+    Public,
+    /// Sent to sign in.
+    SignIn,
+    /// Sent to give a second factor.
+    StepUp,
+    /// Nobody could be recognised.
+    Unavailable,
+    /// The upstream failed.
+    UpstreamError,
+    /// The upstream took too long.
+    UpstreamTimeout,
+}
+
+impl Outcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Allowed => "allowed",
+            Outcome::BadRequest => "bad-request",
+            Outcome::Denied => "denied",
+            Outcome::Gone => "gone",
+            Outcome::Internal => "internal",
+            Outcome::NoRoute => "no-route",
+            Outcome::Own => "own",
+            Outcome::Portal => "portal",
+            Outcome::Public => "public",
+            Outcome::SignIn => "sign-in",
+            Outcome::StepUp => "step-up",
+            Outcome::Unavailable => "unavailable",
+            Outcome::UpstreamError => "upstream-error",
+            Outcome::UpstreamTimeout => "upstream-timeout",
+        }
+    }
+}
+
+/// The meters of a thread.
+pub(super) struct Meters {
+    counters: RefCell<HashMap<(Box<str>, Outcome), Counter>>,
+    decisions: Histogram,
+    in_flight: Gauge,
+    connections: Gauge,
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        Self {
+            counters: RefCell::default(),
+            decisions: histogram!("cardea_decision_seconds"),
+            in_flight: gauge!("cardea_requests_in_flight"),
+            connections: gauge!("cardea_connections"),
+        }
+    }
+
+    fn count(&self, route: &str, outcome: Outcome) {
+        let mut counters = self.counters.borrow_mut();
+        if let Some(counter) = counters.get(&(route, outcome) as &dyn Key) {
+            counter.increment(1);
+            return;
+        }
+        let labels = [("route", route.to_owned()), ("outcome", outcome.as_str().to_owned())];
+        let counter = counter!("cardea_requests_total", &labels);
+        counter.increment(1);
+        counters.insert((route.into(), outcome), counter);
+    }
+
+    /// How long it took from the head to the decision.
+    pub(super) fn decided(&self, after: Duration) {
+        self.decisions.record(after.as_secs_f64());
+    }
+
+    /// A connection opened; it is closed when what is returned is dropped.
+    pub(super) fn connected(&self) -> Connected {
+        self.connections.increment(1);
+        Connected(self.connections.clone())
+    }
+}
+
+/// A connection that is counted.
+pub(super) struct Connected(Gauge);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+/// Looks up by parts, without owning them.
+trait Key {
+    fn parts(&self) -> (&str, Outcome);
+}
+
+impl Key for (Box<str>, Outcome) {
+    fn parts(&self) -> (&str, Outcome) {
+        (&self.0, self.1)
+    }
+}
+
+impl Key for (&str, Outcome) {
+    fn parts(&self) -> (&str, Outcome) {
+        (self.0, self.1)
+    }
+}
+
+impl<'a> std::borrow::Borrow<dyn Key + 'a> for (Box<str>, Outcome) {
+    fn borrow(&self) -> &(dyn Key + 'a) {
+        self
+    }
+}
+
+impl std::hash::Hash for dyn Key + '_ {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for dyn Key + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Key + '_ {}
+
+/// One request on its way. Counted and logged when it is dropped: after the last byte of its answer, or when either side
+/// goes away.
+pub(super) struct Entry {
+    meters: Rc<Meters>,
+    started: Stopwatch,
+    pub(super) method: String,
+    pub(super) host: String,
+    /// The canonical path, without the query: what comes after `?` may be a secret.
+    pub(super) path: String,
+    pub(super) route: String,
+    pub(super) rule: usize,
+    pub(super) outcome: Outcome,
+    pub(super) session: Option<SessionId>,
+    pub(super) request_id: String,
+    pub(super) status: u16,
+    pub(super) bytes: u64,
+}
+
+impl Entry {
+    pub(super) fn begin(meters: &Rc<Meters>, method: &str, request_id: String) -> Self {
+        meters.in_flight.increment(1);
+        Self {
+            meters: Rc::clone(meters),
+            started: Stopwatch::start(),
+            method: method.chars().take(32).collect(),
+            host: String::new(),
+            path: String::new(),
+            route: "-".to_owned(),
+            rule: 0,
+            outcome: Outcome::Gone,
+            session: None,
+            request_id,
+            status: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Notes the decision.
+    pub(super) fn decided(&self) {
+        self.meters.decided(self.started.elapsed());
+    }
+
+    /// Notes that an upstream failed; rare, so its handle is not kept.
+    pub(super) fn upstream_failed(&self, kind: &'static str) {
+        counter!("cardea_upstream_errors_total", "route" => self.route.clone(), "kind" => kind).increment(1);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.meters.in_flight.decrement(1);
+        self.meters.count(&self.route, self.outcome);
+        tracing::info!(
+            target: "access",
+            method = %self.method,
+            host = %self.host,
+            path = %self.path,
+            status = self.status,
+            outcome = self.outcome.as_str(),
+            route.id = %self.route,
+            rule = self.rule,
+            session.id = self.session.map(tracing::field::display),
+            request.id = %self.request_id,
+            duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            bytes = self.bytes,
+            "request"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! The `proxy` room: the data plane. Every request to an app comes through here, is decided on, and is forwarded with the
+//! identity that the decision was made for, or not at all.
+//!
+//! One thread per core, each with a runtime, listeners and upstream connections of its own. Nothing here touches the
+//! database: what must be asked there is asked on the control plane's runtime ([`ControlPlane`]).
+//!
+//! The way of a request stands in `handler`, top to bottom. What it decides with (`view`, `policy`, `hygiene`, `identity`)
+//! knows nothing of the HTTP library in front of it, so that every way in is judged by the same functions.
+
+mod answers;
+mod control;
+mod forward;
+mod handler;
+mod hygiene;
+mod identity;
+mod meters;
+mod navigation;
+mod own;
+mod policy;
+mod refusals;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod upstream;
+mod view;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use crate::access::{Ledger, Snapshot};
+use crate::crypto::Keyring;
+use crate::domain::{Chance, Span};
+use crate::session::Sessions;
+use crate::sys::Clock;
+
+pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalService};
+pub use meters::describe as describe_metrics;
+pub use refusals::Refusals;
+pub use serve::{bind, spawn_thread};
+
+/// Everything the data plane needs. Shared by all its threads.
+pub struct Gate {
+    /// What decisions are made on. Swapped as a whole; each request uses one from beginning to end.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Who is calling.
+    pub sessions: Arc<Sessions>,
+    /// What signs assertions and seals addresses.
+    pub keys: Arc<Keyring>,
+    /// Where refusals go.
+    pub ledger: Ledger,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub chance: Arc<dyn Chance>,
+    /// Where people sign in.
+    pub portal: Portal,
+    /// The peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where the portal's pages are made and the database is asked.
+    pub control: ControlPlane,
+    /// The last refusals, for those they were made for.
+    pub refusals: Refusals,
+    /// What this room is told.
+    pub settings: Settings,
+}
+
+/// The portal, as the data plane must know it.
+#[derive(Clone, Debug)]
+pub struct Portal {
+    /// `https://access.example.com`: scheme, host and port, without a slash at the end.
+    pub origin: String,
+    /// The host alone.
+    pub host: String,
+    /// What the installation calls itself.
+    pub product_name: String,
+    /// Whether this is the demo.
+    pub demo: bool,
+}
+
+/// What this room is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a client may take for the head of a request, and stay silent between two.
+    pub head_timeout: Span,
+    /// How long requests in flight may take to end once a stop was asked for.
+    pub grace: Span,
+    /// How long a connection to an upstream is kept without use.
+    pub upstream_idle: Span,
+    /// The most connections of clients a thread takes; more wait to be accepted.
+    pub most_connections: usize,
+    /// Whether only trusted proxies, and this machine, may connect at all: without TLS nobody else should.
+    pub trusted_peers_only: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head_timeout: Span::seconds(30),
+            grace: Span::seconds(30),
+            upstream_idle: Span::seconds(60),
+            most_connections: 8192,
+            trusted_peers_only: false,
+        }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The client, after trusted proxies.
+    pub address: IpAddr,
+}

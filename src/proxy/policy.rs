@@ -1,0 +1,178 @@
+//! The judgement: who asks, whether they may, and what the upstream is told. One for every way in.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::access::{self, Decision, Denial, Lost, Permit, Route, Snapshot, StepUp};
+use crate::crypto::CryptoError;
+use crate::domain::Timestamp;
+use crate::session::Record;
+
+use super::view::Asked;
+use super::{Gate, hygiene, identity};
+
+/// Who asks, as far as it can be known.
+pub(super) enum Known {
+    /// Nobody is signed in.
+    Nobody,
+    /// Somebody is.
+    Person(Arc<Record>),
+    /// It cannot be said: storage is away, or memory is too old to be believed. Nobody gets in by this.
+    Unknowable,
+}
+
+impl Known {
+    /// The session, if there is one.
+    pub(super) fn record(&self) -> Option<&Record> {
+        match self {
+            Known::Person(record) => Some(record),
+            Known::Nobody | Known::Unknowable => None,
+        }
+    }
+}
+
+/// Finds out who asks: from memory, or else from the database.
+pub(super) async fn who(gate: &Gate, asked: &Asked<'_>, now: Timestamp) -> Known {
+    if !gate.sessions.lease().holds(now) {
+        return Known::Unknowable;
+    }
+    let Some(digest) = gate.sessions.presented(asked.cookies(), &asked.host) else { return Known::Nobody };
+    if let Some(record) = gate.sessions.cached(&digest, now) {
+        return Known::Person(record);
+    }
+    let (sessions, snapshots) = (Arc::clone(&gate.sessions), Arc::clone(&gate.snapshot));
+    let host = asked.host.clone().into_owned();
+    match gate.control.run(async move { sessions.resolve(&digest, &host, &snapshots, now).await }).await {
+        Ok(Ok(Some(record))) => Known::Person(record),
+        Ok(Ok(None)) => Known::Nobody,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a session could not be looked up; requests that need one are refused");
+            Known::Unknowable
+        }
+        Err(gone) => {
+            tracing::warn!(%gone, "a session could not be looked up; requests that need one are refused");
+            Known::Unknowable
+        }
+    }
+}
+
+/// What comes of a request.
+pub(super) enum Verdict<'a> {
+    /// It can be read in two ways.
+    Ambiguous(Lost),
+    /// No.
+    Deny(Denial),
+    /// Yes.
+    Pass(Passage<'a>),
+    /// Somebody must sign in; `again`: somebody is, too long ago.
+    SignIn {
+        /// The first factor must be given again.
+        again: bool,
+    },
+    /// A second factor must be given.
+    StepUp(StepUp),
+    /// It cannot be decided without knowing who asks.
+    Unavailable,
+}
+
+/// A permit, the session it was given for and the snapshot it was decided on. The only thing that opens the way to an
+/// upstream; only [`judge`] makes one.
+pub(super) struct Passage<'a> {
+    permit: Permit<'a>,
+    record: Option<&'a Record>,
+    snapshot: &'a Snapshot,
+}
+
+impl<'a> Passage<'a> {
+    /// Where to.
+    pub(super) const fn route(&self) -> &'a Route {
+        self.permit.route()
+    }
+
+    /// Under which rule.
+    pub(super) const fn rule(&self) -> usize {
+        self.permit.rule()
+    }
+
+    /// For whom; nobody on public rules, whoever asks.
+    pub(super) const fn record(&self) -> Option<&'a Record> {
+        self.record
+    }
+}
+
+/// Judges. Pure: everything it needs is there.
+pub(super) fn judge<'a>(
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    known: &'a Known,
+    asked: &Asked<'_>,
+    now: Timestamp,
+) -> Verdict<'a> {
+    let caller = known.record().map(Record::caller);
+    match access::decide(snapshot, route, caller, &question(asked, now)) {
+        Decision::Ambiguous(lost) => Verdict::Ambiguous(lost),
+        Decision::Permit(permit) => {
+            Verdict::Pass(Passage { record: permit.caller().and(known.record()), permit, snapshot })
+        }
+        // Whatever else was decided was decided about nobody.
+        _ if matches!(known, Known::Unknowable) => Verdict::Unavailable,
+        Decision::Deny(denial) => Verdict::Deny(denial),
+        Decision::SignIn { again } => Verdict::SignIn { again },
+        Decision::StepUp(step) => Verdict::StepUp(step),
+    }
+}
+
+/// The request as the decision sees it: what is matched is what is forwarded.
+pub(super) fn question<'a>(asked: &'a Asked<'_>, now: Timestamp) -> access::Request<'a> {
+    access::Request { target: &asked.target, method: asked.view.method, address: asked.address, now }
+}
+
+/// The head of the request that the upstream receives, made from scratch.
+pub(super) struct Head<'a> {
+    /// The method.
+    pub(super) method: &'a str,
+    /// Canonical path, and the query as received.
+    pub(super) target: Cow<'a, str>,
+    /// The `Host` as the client gave it; `None` when the upstream is to hear its own name.
+    pub(super) host: Option<String>,
+    fields: Vec<(&'a [u8], Cow<'a, [u8]>)>,
+    identity: Option<Arc<[u8]>>,
+}
+
+impl Head<'_> {
+    /// The header fields in order: the client's as far as they may pass, then ours, then the identity. `Host` and framing
+    /// come besides.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let identity = self.identity.as_deref().unwrap_or_default();
+        self.fields.iter().map(|(name, value)| (*name, value.as_ref())).chain(identity::lines(identity))
+    }
+}
+
+/// Makes the head for whoever was let through.
+///
+/// # Errors
+/// When the identity cannot be signed. Then nothing may be forwarded.
+pub(super) fn head<'a>(
+    gate: &Gate,
+    passage: &Passage<'_>,
+    asked: &'a Asked<'_>,
+    request_id: &str,
+    now: Timestamp,
+) -> Result<Head<'a>, CryptoError> {
+    let (route, snapshot) = (passage.route(), passage.snapshot);
+    let identity = match passage.record() {
+        Some(record) => Some(identity::block(gate, snapshot, route, record, now)?),
+        None => None,
+    };
+    let (scheme, authority) = route.origin.split_once("://").unwrap_or_default();
+    let ours: [(&'static str, String); 4] = [
+        ("x-forwarded-for", asked.address.to_string()),
+        ("x-forwarded-proto", scheme.to_owned()),
+        ("x-forwarded-host", authority.to_owned()),
+        ("cardea-request-id", request_id.to_owned()),
+    ];
+    let mut fields = hygiene::kept(&asked.view, snapshot);
+    fields.extend(ours.map(|(name, value)| (name.as_bytes(), Cow::Owned(value.into_bytes()))));
+    let host = route.spec.pass_host.then(|| asked.authority());
+    Ok(Head { method: asked.view.method, target: asked.target.forwarded(), host, fields, identity })
+}

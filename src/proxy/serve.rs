@@ -1,0 +1,222 @@
+//! Threads and connections. Each thread accepts for itself; a connection stays on the thread that accepted it.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::domain::Chance;
+
+use super::Gate;
+use super::handler;
+use super::meters::Meters;
+use super::upstream::Upstreams;
+
+/// The most bytes of the head of a request; also how much of a body is read at a time.
+const MOST_HEAD: usize = 32 * 1024;
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 1024;
+/// How often a thread looks after its idle connections.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What belongs to a thread.
+pub(super) struct Thread {
+    pub(super) gate: Arc<Gate>,
+    pub(super) upstreams: Rc<Upstreams>,
+    pub(super) meters: Rc<Meters>,
+    chance: RefCell<Vec<u8>>,
+}
+
+impl Thread {
+    fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, upstreams: Rc::default(), meters: Rc::new(Meters::new()), chance: RefCell::default() }
+    }
+
+    /// An id for a request: a UUID of version 7. Its chance is drawn for many at once, since it keeps nothing secret.
+    pub(super) fn request_id(&self) -> String {
+        let millis = u64::try_from(self.gate.clock.now().millis()).unwrap_or_default();
+        let mut random = [0; 10];
+        let mut chance = self.chance.borrow_mut();
+        if chance.len() < random.len() {
+            chance.resize(random.len() * 128, 0);
+            Chance::fill(&*self.gate.chance, &mut chance);
+        }
+        for byte in &mut random {
+            *byte = chance.pop().unwrap_or_default();
+        }
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+    }
+}
+
+/// Opens a listener that other threads may open beside it: the kernel shares connections among them.
+///
+/// # Errors
+/// When the address is not to be had.
+pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Starts a thread of the data plane on listeners of its own (see [`bind`]). When `stop` becomes true, or its sender goes
+/// away, it accepts nothing more, lets requests in flight end, and is done after [`super::Settings::grace`] at the latest.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn spawn_thread(
+    gate: Arc<Gate>,
+    listeners: Vec<std::net::TcpListener>,
+    stop: watch::Receiver<bool>,
+    name: &str,
+) -> std::io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listeners = {
+        let _inside = runtime.enter();
+        listeners.into_iter().map(TcpListener::from_std).collect::<Result<Vec<_>, _>>()?
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(gate, listeners, stop));
+    })
+}
+
+async fn run(gate: Arc<Gate>, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {
+    let most = gate.settings.most_connections;
+    let thread = Rc::new(Thread::new(gate));
+    let places = Arc::new(Semaphore::new(most));
+    for listener in listeners {
+        spawn_local(accept(Rc::clone(&thread), listener, Arc::clone(&places), stop.clone()));
+    }
+    let settings = thread.gate.settings;
+    let sweeper = Rc::clone(&thread);
+    spawn_local(async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            sweeper.upstreams.sweep(sweeper.gate.clock.now(), settings.upstream_idle);
+        }
+    });
+    stopped(stop).await;
+    // Every connection gives its place back when it ends: whoever has them all is alone.
+    let all = u32::try_from(most).unwrap_or(u32::MAX);
+    if tokio::time::timeout(settings.grace.std(), places.acquire_many(all)).await.is_err() {
+        tracing::warn!("requests were still in flight when the time to stop was over");
+    }
+}
+
+/// Waits for the word to stop.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that whoever could say the word is gone: that is the word.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn accept(
+    thread: Rc<Thread>,
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+) {
+    let mut ending = std::pin::pin!(stopped(stop.clone()));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            biased;
+            () = &mut ending => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) if admitted(&thread.gate, peer.ip()) => {
+                let (thread, stop) = (Rc::clone(&thread), stop.clone());
+                spawn_local(async move {
+                    let _place = place;
+                    let _counted = thread.meters.connected();
+                    connection(thread, stream, peer, stop).await;
+                });
+            }
+            Ok((_, peer)) => {
+                tracing::warn!(%peer, "a peer that is no trusted proxy was turned away: there is no TLS here");
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: trying again at once would only burn the processor.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Whether a peer may connect at all.
+pub(super) fn admitted(gate: &Gate, peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    !gate.settings.trusted_peers_only
+        || peer.is_loopback()
+        || gate.trusted_proxies.iter().any(|net| net.contains(&peer))
+}
+
+async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(thread.gate.settings.head_timeout.std())
+        .max_buf_size(MOST_HEAD)
+        .half_close(false)
+        .pipeline_flush(false);
+    let service = service_fn(move |request| {
+        let answer = handler::answer(Rc::clone(&thread), request, peer);
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(answer.await) })
+    });
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut ending = std::pin::pin!(stopped(stop));
+    let mut told = false;
+    let result = loop {
+        tokio::select! {
+            biased;
+            result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+            () = &mut ending, if !told => {
+                told = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+    linger(connection.into_parts().io.into_inner()).await;
+}
+
+/// Ends a connection so that the last answer arrives. Closing with input unread makes the kernel reset the connection,
+/// and the client's kernel then throws away what it has not read yet.
+async fn linger(mut stream: TcpStream) {
+    const SILENT: Duration = Duration::from_secs(2);
+    const LONGEST: Duration = Duration::from_secs(15);
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let drain = async {
+        let mut sink = vec![0; 16 * 1024];
+        while let Ok(Ok(read)) = tokio::time::timeout(SILENT, stream.read(&mut sink)).await {
+            if read == 0 {
+                return;
+            }
+        }
+    };
+    // Longer than that only somebody stays who never means to go.
+    let _ = tokio::time::timeout(LONGEST, drain).await;
+}

@@ -1,0 +1,148 @@
+//! Sessions in memory, by the digest of their token. What the change feed names is dropped and read anew.
+//!
+//! A reader notes the generation before it asks the database, and what it read is kept only if no change was applied
+//! meanwhile: a record read before a revocation cannot be kept after it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Record;
+use crate::domain::{Change, SessionId, UserId};
+
+type Digest = [u8; 32];
+
+/// Shards, so that cores do not wait for one another.
+const SHARDS: usize = 64;
+/// The most records kept; beyond, a shard drops what it meets first.
+const MOST: usize = 1 << 20;
+
+pub(super) struct Cache {
+    shards: Vec<RwLock<HashMap<Digest, Arc<Record>>>>,
+    index: RwLock<Index>,
+    generation: AtomicU64,
+}
+
+#[derive(Default)]
+struct Index {
+    sessions: HashMap<SessionId, HashSet<Digest>>,
+    users: HashMap<UserId, HashSet<SessionId>>,
+}
+
+impl Index {
+    fn forget(&mut self, digest: &Digest, session: SessionId, user: UserId) {
+        let Some(digests) = self.sessions.get_mut(&session) else { return };
+        digests.remove(digest);
+        if digests.is_empty() {
+            self.sessions.remove(&session);
+            if let Some(sessions) = self.users.get_mut(&user) {
+                sessions.remove(&session);
+                if sessions.is_empty() {
+                    self.users.remove(&user);
+                }
+            }
+        }
+    }
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            index: RwLock::default(),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    fn shard(&self, digest: &Digest) -> Option<&RwLock<HashMap<Digest, Arc<Record>>>> {
+        // The digest is uniform: any byte of it chooses a shard.
+        self.shards.get(usize::from(digest[0]) % SHARDS)
+    }
+
+    pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Record>> {
+        self.shard(digest)?.read().ok()?.get(digest).map(Arc::clone)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Keeps a record read at `generation`; false when something changed since and it must be read again.
+    pub(super) fn keep(&self, digest: Digest, record: &Arc<Record>, generation: u64) -> bool {
+        let (Some(shard), Ok(mut index)) = (self.shard(&digest), self.index.write()) else { return false };
+        let Ok(mut map) = shard.write() else { return false };
+        // Under both locks: a change that comes after this line finds the record and drops it.
+        if self.generation() != generation {
+            return false;
+        }
+        if map.len() >= MOST / SHARDS
+            && let Some(victim) = map.keys().next().copied()
+            && let Some(dropped) = map.remove(&victim)
+        {
+            index.forget(&victim, dropped.id, dropped.principal.user);
+        }
+        index.sessions.entry(record.id).or_default().insert(digest);
+        index.users.entry(record.principal.user).or_default().insert(record.id);
+        map.insert(digest, Arc::clone(record));
+        true
+    }
+
+    /// Drops what a batch of changes names; `None` means everything.
+    pub(super) fn apply(&self, changes: Option<&[Change]>) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        // A lock whose holder panicked is taken all the same: not to drop a revoked session would be a wrong yes.
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let everything = changes.is_none_or(|changes| changes.contains(&Change::Tree));
+        if everything {
+            *index = Index::default();
+            for shard in &self.shards {
+                shard.write().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+            return;
+        }
+        for change in changes.unwrap_or_default() {
+            let sessions: Vec<SessionId> = match change {
+                Change::Session(session) => vec![*session],
+                Change::Principal(user) | Change::SessionsOf(user) => {
+                    index.users.remove(user).unwrap_or_default().into_iter().collect()
+                }
+                Change::Keys | Change::Tree => Vec::new(),
+            };
+            for session in sessions {
+                for digest in index.sessions.remove(&session).unwrap_or_default() {
+                    let Some(shard) = self.shard(&digest) else { continue };
+                    let dropped = shard.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+                    if let Some(sessions) =
+                        dropped.and_then(|record| index.users.get_mut(&record.principal.user))
+                    {
+                        sessions.remove(&session);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops records that have come to their end.
+    pub(super) fn sweep(&self, now: crate::domain::Timestamp) {
+        let mut ended = Vec::new();
+        for shard in &self.shards {
+            if let Ok(mut map) = shard.write() {
+                map.retain(|digest, record| {
+                    let live = record.live_at(now);
+                    if !live {
+                        ended.push((*digest, record.id, record.principal.user));
+                    }
+                    live
+                });
+            }
+        }
+        let Ok(mut index) = self.index.write() else { return };
+        for (digest, session, user) in ended {
+            index.forget(&digest, session, user);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().filter_map(|shard| shard.read().ok().map(|map| map.len())).sum()
+    }
+}

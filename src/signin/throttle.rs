@@ -1,0 +1,174 @@
+//! Failed tries: counted before they are looked at, over all nodes, so that a hundred at once count as a hundred.
+//!
+//! Passwords: per account and source with a doubling delay, per source over all accounts, and per account over all sources
+//! an hourly bound that spares sources the person has signed in from, so that nobody can lock a colleague out. Second
+//! factors: five tries in a quarter of an hour per person, whatever the way.
+
+use std::net::IpAddr;
+
+use super::{SignIn, SignInError};
+use crate::domain::{Span, Timestamp, UserId};
+use crate::session::Visit;
+use crate::store::throttles::{self, Counter};
+use crate::store::{DbError, Tx};
+
+/// How a counter behaves.
+#[derive(Clone, Copy)]
+struct Bound {
+    /// So many tries are free.
+    free: i64,
+    /// Counting begins anew after so long.
+    window: Span,
+    /// What comes after the free ones.
+    then: Then,
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    /// Wait, twice as long each time, up to a limit.
+    Double(Span, Span),
+    /// Wait a whole window from the last try on. Every try begins the window anew, so that no stretch of that length, wherever
+    /// it begins, has more than the free ones in it.
+    Quiet,
+    /// Wait until the window ends.
+    Window,
+}
+
+/// Tries that have been counted, to be uncounted if they succeed.
+pub(super) struct Counted(Vec<String>);
+
+/// Whom a try is about.
+pub(super) enum About {
+    /// Somebody who exists.
+    Account(UserId),
+    /// A name that nobody has, as a tag.
+    Nobody(String),
+}
+
+impl About {
+    fn key(&self) -> String {
+        match self {
+            About::Account(user) => user.to_string(),
+            About::Nobody(tag) => format!("name-{tag}"),
+        }
+    }
+}
+
+/// The source of a try: the address, of IPv6 the first half, since a household has the second to itself.
+pub(super) fn source(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::")
+        }
+    }
+}
+
+impl SignIn {
+    /// Counts a password try, or says how long to wait. `None`: stopped by tries that were made under another name of the
+    /// account. To say so would tell that both names are one person's, so the caller answers as to an unknown name.
+    pub(super) async fn count_password(
+        &self,
+        about: &About,
+        typed: Option<&str>,
+        visit: &Visit<'_>,
+    ) -> Result<Option<Counted>, SignInError> {
+        let from = source(visit.address);
+        let key = about.key();
+        // One query either way.
+        let whom = match about {
+            About::Account(user) => *user,
+            About::Nobody(_) => UserId::mint(visit.now, visit.chance),
+        };
+        let known = throttles::known(&mut self.db.read().await?, whom, &from).await?;
+        let doubling = Then::Double(self.settings.lockout_delay, self.settings.lockout_limit);
+        let per_source = Bound { free: self.settings.lockout_after, window: Span::hours(24), then: doubling };
+        let mut open =
+            vec![(format!("address:{from}"), Bound { free: 100, window: Span::hours(1), then: doubling })];
+        if let Some(typed) = typed {
+            open.push((format!("text:{}:{from}", self.keys.web.name_tag(typed)), per_source));
+        }
+        let mut hidden = vec![(format!("pair:{key}:{from}"), per_source)];
+        if !known {
+            hidden.push((
+                format!("account:{key}"),
+                Bound { free: 100, window: Span::hours(1), then: Then::Window },
+            ));
+        }
+        let first = self.count(&open, visit.now).await?;
+        match self.count(&hidden, visit.now).await {
+            Ok(second) => Ok(Some(first.and(second))),
+            Err(SignInError::Throttled(_)) if typed.is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Counts a try at a second factor, or says how long to wait. A new password sign-in does not reset it.
+    pub(super) async fn count_factor(&self, user: UserId, now: Timestamp) -> Result<Counted, SignInError> {
+        let bound = Bound { free: 5, window: Span::minutes(15), then: Then::Quiet };
+        self.count(&[(format!("factor:{user}"), bound)], now).await
+    }
+
+    async fn count(&self, bounds: &[(String, Bound)], now: Timestamp) -> Result<Counted, SignInError> {
+        let mut tx = self.db.begin().await?;
+        let mut wait = Span::ZERO;
+        let mut counters = Vec::new();
+        // Always in the same order, so that two tries do not wait for each other.
+        for (subject, bound) in bounds {
+            let mut counter = throttles::hold(&mut tx, subject, now).await?;
+            if now.since(counter.since) >= bound.window {
+                counter = Counter { failures: 0, since: now, blocked_until: counter.blocked_until };
+            }
+            wait = wait.max(now.until(counter.blocked_until));
+            counters.push((subject, bound, counter));
+        }
+        if wait > Span::ZERO {
+            // Refused unseen: not counted either, so that knocking does not lengthen the wait.
+            tx.commit(now).await?;
+            return Err(SignInError::Throttled(wait));
+        }
+        for (subject, bound, mut counter) in counters {
+            counter.failures += 1;
+            let over = counter.failures - bound.free;
+            if matches!(bound.then, Then::Quiet) {
+                counter.since = now;
+            }
+            if over >= 0 {
+                counter.blocked_until = match bound.then {
+                    Then::Double(delay, limit) => {
+                        now + (0..over).fold(delay, |delay, _| delay.doubled(limit))
+                    }
+                    Then::Quiet => now + bound.window,
+                    Then::Window => counter.since + bound.window,
+                };
+            }
+            throttles::write(&mut tx, subject, counter).await?;
+        }
+        tx.commit(now).await?;
+        Ok(Counted(bounds.iter().map(|(subject, _)| subject.clone()).collect()))
+    }
+}
+
+impl Counted {
+    fn and(mut self, other: Counted) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// The try was right: forget the failures of this person from this source, and take the try off what many share,
+    /// where a success of one must not excuse the failures against others.
+    pub(super) async fn right(self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
+        for subject in &self.0 {
+            if ["pair:", "text:", "factor:"].iter().any(|kind| subject.starts_with(kind)) {
+                throttles::clear(tx, subject).await?;
+            } else {
+                let mut counter = throttles::hold(tx, subject, now).await?;
+                counter.failures = (counter.failures - 1).max(0);
+                counter.blocked_until = Timestamp::from_millis(0);
+                throttles::write(tx, subject, counter).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! Opening a database: migrations first, on a connection of their own, then the pools.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr};
+use tokio::sync::broadcast;
+
+use super::db::Pools;
+use super::{Db, DbError, Watermark};
+use crate::domain::{Secret, Span};
+
+/// Where the records are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StorageUrl {
+    /// A PostgreSQL server; the URL may hold a password.
+    Postgres(Secret<String>),
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// What this room is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the records are.
+    pub url: StorageUrl,
+    /// How long a node may answer from memory without having read the change feed.
+    pub lease: Span,
+}
+
+impl Db {
+    /// Opens the database and brings its tables up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, was migrated by a newer program, or a migration fails.
+    pub async fn open(url: &StorageUrl) -> Result<Db, DbError> {
+        let pools = match url {
+            StorageUrl::Postgres(url) => postgres(url.expose()).await?,
+            StorageUrl::Sqlite(file) => sqlite(file).await?,
+        };
+        Ok(Db { pools, hub: broadcast::channel(64).0, watermark: Arc::new(Watermark::default()) })
+    }
+}
+
+impl Db {
+    /// What is wrong with the file or with what its records point to; nothing when all is well. A server of PostgreSQL
+    /// looks after its files itself, and is only asked whether it answers.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn check(&self) -> Result<Vec<String>, DbError> {
+        self.ping().await?;
+        let Pools::Sqlite { read, .. } = &self.pools else { return Ok(Vec::new()) };
+        let mut faults: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check").fetch_all(read).await?;
+        faults.retain(|fault| fault != "ok");
+        for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(read).await? {
+            let (child, parent): (String, String) = (row.try_get(0)?, row.try_get(2)?);
+            faults.push(format!("a record of {child} points to one of {parent} that is gone"));
+        }
+        Ok(faults)
+    }
+
+    /// Copies the records as they are at this moment into a new file that only its owner reads, while everything runs.
+    ///
+    /// # Errors
+    /// When the file exists, or on PostgreSQL, which has tools of its own.
+    pub async fn backup(&self, to: &std::path::Path) -> Result<(), DbError> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let Pools::Sqlite { write, .. } = &self.pools else {
+            return Err(DbError::other("copies of a PostgreSQL database are made with pg_dump"));
+        };
+        let path = to.to_str().ok_or_else(|| DbError::other("the name of the file is not text"))?;
+        // The engine writes into an empty file, but would make one that everybody reads.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to)
+            .map_err(|error| DbError::other(format!("cannot write {path}: {error}")))?;
+        let done = sqlx::query("VACUUM INTO $1").bind(path).execute(write).await;
+        if done.is_err() {
+            let _ = std::fs::remove_file(to);
+        }
+        done.map(drop).map_err(DbError::from)
+    }
+}
+
+async fn sqlite(file: &std::path::Path) -> Result<Pools, DbError> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        // NORMAL may lose the last commits when power fails: a revoked session would live again.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        .statement_cache_capacity(STATEMENTS);
+
+    // Rebuilding a table drops it, and dropping it would delete its children if keys were enforced.
+    let mut first = options.clone().create_if_missing(true).foreign_keys(false).connect().await?;
+    migrator(SQLITE).run(&mut first).await.map_err(sqlx::Error::from)?;
+    if sqlx::query("PRAGMA foreign_key_check").fetch_optional(&mut first).await?.is_some() {
+        return Err(DbError::Reference);
+    }
+    first.close().await?;
+    private(file)?;
+
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options.clone())
+        .await?;
+    let read = SqlitePoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options.pragma("query_only", "ON"))
+        .await?;
+    Ok(Pools::Sqlite { read, write })
+}
+
+/// Nobody but the owner reads the records.
+fn private(file: &std::path::Path) -> Result<(), DbError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| DbError::other(format!("cannot make {} private: {error}", file.display())))
+}
+
+async fn postgres(url: &str) -> Result<Pools, DbError> {
+    let options =
+        PgConnectOptions::from_str(url)?.statement_cache_capacity(STATEMENTS).application_name("cardea");
+    let mut first = options.clone().connect().await?;
+    migrator(POSTGRES).run(&mut first).await.map_err(sqlx::Error::from)?;
+    first.close().await?;
+
+    // A cancelled task leaves its statement running on the server; these end it.
+    let options = options.options([
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]);
+    let pool =
+        PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE).connect_with(options).await?;
+    Ok(Pools::Postgres(pool))
+}
+
+/// More than we have statements, so that none is prepared twice on a connection.
+const STATEMENTS: usize = 512;
+/// How long a caller waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+type Text = (i64, &'static str, &'static str);
+
+const SQLITE: &[Text] = &[(1, "gate", include_str!("../../migrations/sqlite/0001_gate.sql"))];
+const POSTGRES: &[Text] = &[(1, "gate", include_str!("../../migrations/postgres/0001_gate.sql"))];
+
+fn migrator(list: &[Text]) -> Migrator {
+    let migration = |&(version, name, sql): &Text| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(list.iter().map(migration).collect())
+}
