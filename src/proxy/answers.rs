@@ -20,9 +20,9 @@ use crate::ui::headers;
 use crate::ui::{ErrorKind, ErrorPage, Frame as PageFrame, Moment};
 
 use super::control::BoxError;
+use super::exchange::Receiving;
 use super::meters::Entry;
 use super::navigation::Wish;
-use super::upstream::Receiving;
 use super::view::Unreadable;
 use super::{Gate, own};
 
@@ -232,6 +232,12 @@ impl Reply<'_> {
         }
         close(&mut answer);
         answer
+    }
+
+    /// What is no request at all. The connection ends with it.
+    pub(super) fn malformed(&self, status: u16, detail: &str) -> Answer {
+        let title = "The request cannot be read";
+        self.problem(&Problem { status, code: "bad-request", title, detail, more: &[] })
     }
 
     /// A request that leads to no route, or to more than one.

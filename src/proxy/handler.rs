@@ -19,11 +19,12 @@ use crate::session::Record;
 use crate::ui::{Clause, ErrorKind};
 
 use super::answers::{Answer, Body, ErrorText, Problem, Reply, title};
-use super::forward::{Failure, forward};
+use super::exchange::forward;
+use super::forward::Failure;
 use super::meters::{Entry, Outcome};
 use super::navigation::{Wish, wish};
 use super::own::{self, Prompt, to_sign_in};
-use super::policy::{Known, Passage, Verdict, head, judge, question, who};
+use super::policy::{Head, Known, Passage, Verdict, head, judge, question, who};
 use super::refusals::Refusal;
 use super::serve::Thread;
 use super::view::{Asked, Field, View};
@@ -34,7 +35,41 @@ const MOST_PORTAL_BODY: usize = 64 * 1024;
 /// How long such a body may take.
 const PORTAL_BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Answers a request.
+/// What carries a request on once it was let through, and gives the portal its body. Each way in has its own.
+pub(super) trait Carrier {
+    /// What is left to do when the request was carried.
+    type Carried;
+
+    /// The whole body, for the portal.
+    async fn whole(&mut self, most: usize) -> Result<Bytes, Unfit>;
+
+    /// Carries it to an upstream, and the answer back. An error means that the client was told nothing yet.
+    async fn carry(
+        &mut self,
+        passage: &Passage<'_>,
+        head: &Head<'_>,
+        entry: &mut Entry,
+    ) -> Result<Self::Carried, Failure>;
+}
+
+/// Why a body cannot be given to the portal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is too large.
+    Large,
+    /// It did not come, or not as it must.
+    Missing,
+}
+
+/// How the way of a request ended.
+pub(super) enum Ending<C> {
+    /// With an answer of ours, which is still to be sent.
+    Answer(Answer),
+    /// It was carried.
+    Carried(C),
+}
+
+/// Answers a request that the HTTP library has read.
 pub(super) async fn answer(thread: Rc<Thread>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
     let mut entry = Box::new(Entry::begin(&thread.meters, request.method().as_str(), thread.request_id()));
     let (parts, body) = request.into_parts();
@@ -42,9 +77,42 @@ pub(super) async fn answer(thread: Rc<Thread>, request: Request<Incoming>, peer:
         parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
     let target = raw_target(&parts.uri);
     let view = View { method: parts.method.as_str(), target: &target, fields: &fields, peer };
-    let answer = judged(&thread, &mut entry, view, body).await;
+    let mut library = Library { thread: &thread, body: Some(body) };
+    let answer = match judged(&thread, &mut entry, view, &mut library).await {
+        Ending::Answer(answer) | Ending::Carried(answer) => answer,
+    };
     entry.status = answer.status().as_u16();
     answer.map(|body| body.noted(entry))
+}
+
+/// A request of the HTTP library.
+struct Library<'t> {
+    thread: &'t Rc<Thread>,
+    /// Taken by whoever reads it.
+    body: Option<Incoming>,
+}
+
+impl Carrier for Library<'_> {
+    type Carried = Answer;
+
+    async fn whole(&mut self, most: usize) -> Result<Bytes, Unfit> {
+        let body = self.body.take().ok_or(Unfit::Missing)?;
+        match Limited::new(body, most).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Unfit::Large),
+            Err(_) => Err(Unfit::Missing),
+        }
+    }
+
+    async fn carry(
+        &mut self,
+        passage: &Passage<'_>,
+        head: &Head<'_>,
+        _: &mut Entry,
+    ) -> Result<Answer, Failure> {
+        let body = self.body.take().ok_or(Failure::Gone)?;
+        forward(self.thread, passage, head, body).await
+    }
 }
 
 /// The target as it stood on the request line.
@@ -58,7 +126,12 @@ fn raw_target(uri: &Uri) -> String {
 }
 
 /// Every step in order. Each may end it with an answer; only the last reaches an upstream.
-async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: Incoming) -> Answer {
+pub(super) async fn judged<C: Carrier>(
+    thread: &Rc<Thread>,
+    entry: &mut Entry,
+    view: View<'_>,
+    carrier: &mut C,
+) -> Ending<C::Carried> {
     let gate = &*thread.gate;
     let now = gate.clock.now();
     let request_id = entry.request_id.clone();
@@ -70,7 +143,7 @@ async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: In
         Ok(asked) => asked,
         Err(why) => {
             entry.outcome = Outcome::BadRequest;
-            return reply.unreadable(why);
+            return Ending::Answer(reply.unreadable(why));
         }
     };
     asked.host.as_ref().clone_into(&mut entry.host);
@@ -81,24 +154,24 @@ async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: In
     // What is ours to answer.
     if asked.host == gate.portal.host {
         reply.portal = true;
-        return portal(reply, entry, &asked, body).await;
+        return Ending::Answer(portal(reply, entry, &asked, carrier).await);
     }
     if let Some(answer) = own::asset(asked.target.path()) {
         entry.outcome = Outcome::Own;
-        return answer;
+        return Ending::Answer(answer);
     }
     let snapshot = gate.snapshot.load_full();
     let Some(any) = snapshot.on_host(&asked.host).first() else {
         entry.outcome = Outcome::NoRoute;
-        return reply.lost(Lost::Host);
+        return Ending::Answer(reply.lost(Lost::Host));
     };
     if asked.target.path() == own::KEYS && matches!(view.method, "GET" | "HEAD") {
         entry.outcome = Outcome::Own;
-        return own::keys(gate);
+        return Ending::Answer(own::keys(gate));
     }
     if own::is_ours(asked.target.path()) {
         entry.outcome = Outcome::Own;
-        return own::serve(reply, &asked, &snapshot, any).await;
+        return Ending::Answer(own::serve(reply, &asked, &snapshot, any).await);
     }
 
     // Who asks. This may have to wait for the database, so the rest is decided on what is in force after it.
@@ -115,7 +188,7 @@ async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: In
                 Lost::Host | Lost::Path => Outcome::NoRoute,
                 Lost::Ambiguous | Lost::Unusual(_) => Outcome::BadRequest,
             };
-            return reply.lost(lost);
+            return Ending::Answer(reply.lost(lost));
         }
     };
     route.spec.name.as_str().clone_into(&mut entry.route);
@@ -123,8 +196,8 @@ async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: In
     // Whether they may.
     let verdict = judge(&snapshot, route, &known, &asked, reply.now);
     entry.decided();
-    match verdict {
-        Verdict::Pass(passage) => pass(thread, reply, entry, &passage, &asked, body).await,
+    let answer = match verdict {
+        Verdict::Pass(passage) => return pass(reply, entry, &passage, &asked, carrier).await,
         Verdict::Ambiguous(lost) => {
             entry.outcome = Outcome::BadRequest;
             reply.lost(lost)
@@ -154,21 +227,21 @@ async fn judged(thread: &Rc<Thread>, entry: &mut Entry, view: View<'_>, body: In
             entry.outcome = Outcome::Unavailable;
             reply.unavailable()
         }
-    }
+    };
+    Ending::Answer(answer)
 }
 
 /// Forwards what was let through.
-async fn pass(
-    thread: &Rc<Thread>,
+async fn pass<C: Carrier>(
     reply: Reply<'_>,
     entry: &mut Entry,
     passage: &Passage<'_>,
     asked: &Asked<'_>,
-    body: Incoming,
-) -> Answer {
+    carrier: &mut C,
+) -> Ending<C::Carried> {
     let route = passage.route();
     entry.rule = passage.rule();
-    if asked.view.lists("upgrade", "websocket") {
+    if asked.view.wants_websocket() {
         entry.outcome = Outcome::BadRequest;
         let detail = "The route of this app does not pass on WebSocket connections.";
         let text = ErrorText {
@@ -180,7 +253,7 @@ async fn pass(
         };
         let mut answer = reply.error(&text);
         answers::close(&mut answer);
-        return answer;
+        return Ending::Answer(answer);
     }
     let head = match head(reply.gate, passage, asked, reply.request_id, reply.now) {
         Ok(head) => head,
@@ -188,39 +261,54 @@ async fn pass(
             // Without a signature the upstream could not tell who this is, so it is not asked at all.
             tracing::error!(%error, route.id = %route.spec.name, "an assertion could not be signed");
             entry.outcome = Outcome::Unavailable;
-            return reply.unavailable();
+            return Ending::Answer(reply.unavailable());
         }
     };
-    match forward(thread, passage, &head, body).await {
-        Ok(answer) => {
-            entry.outcome = if passage.record().is_some() { Outcome::Allowed } else { Outcome::Public };
-            answer
+    match carrier.carry(passage, &head, entry).await {
+        Ok(carried) => {
+            if entry.outcome == Outcome::Gone {
+                entry.outcome = if passage.record().is_some() { Outcome::Allowed } else { Outcome::Public };
+            }
+            Ending::Carried(carried)
         }
-        Err(failure) => {
-            tracing::warn!(%failure, route.id = %route.spec.name, request.id = reply.request_id, "an upstream failed");
-            entry.upstream_failed(failure.kind());
-            let app = title(route, passage.record());
-            let (outcome, kind, code, title) = match failure {
-                Failure::Slow(_) => (
-                    Outcome::UpstreamTimeout,
-                    ErrorKind::GatewayTimeout,
-                    "upstream-timeout",
-                    "The app did not answer in time",
-                ),
-                Failure::Broken(_) | Failure::Unreachable(_) => (
-                    Outcome::UpstreamError,
-                    ErrorKind::BadGateway,
-                    "upstream-error",
-                    "The app did not answer; your access is fine",
-                ),
-                Failure::Head(_) => {
-                    (Outcome::Internal, ErrorKind::Internal, "internal", "The request could not be passed on")
-                }
-            };
-            entry.outcome = outcome;
-            reply.error(&ErrorText { kind, code, title, detail: None, app })
-        }
+        Err(failure) => Ending::Answer(failed(reply, entry, passage, &failure)),
     }
+}
+
+/// Says that no answer came, and whose doing it is.
+fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &Failure) -> Answer {
+    let route = passage.route();
+    if let Some(kind) = failure.kind() {
+        tracing::warn!(%failure, route.id = %route.spec.name, request.id = reply.request_id, "an upstream failed");
+        entry.upstream_failed(kind);
+    } else {
+        tracing::debug!(%failure, route.id = %route.spec.name, "a request was not finished");
+    }
+    let (outcome, kind, code, words) = match failure {
+        Failure::Client(_) => {
+            (Outcome::BadRequest, ErrorKind::BadRequest, "bad-request", "The body cannot be read")
+        }
+        Failure::Gone => {
+            (Outcome::Gone, ErrorKind::BadRequest, "bad-request", "The request was not finished")
+        }
+        Failure::Slow(_) => (
+            Outcome::UpstreamTimeout,
+            ErrorKind::GatewayTimeout,
+            "upstream-timeout",
+            "The app did not answer in time",
+        ),
+        Failure::Broken(_) | Failure::Closed | Failure::Lost(_) | Failure::Unreachable(_) => (
+            Outcome::UpstreamError,
+            ErrorKind::BadGateway,
+            "upstream-error",
+            "The app did not answer; your access is fine",
+        ),
+        Failure::Head => {
+            (Outcome::Internal, ErrorKind::Internal, "internal", "The request could not be passed on")
+        }
+    };
+    entry.outcome = outcome;
+    reply.error(&ErrorText { kind, code, title: words, detail: None, app: title(route, passage.record()) })
 }
 
 /// Asks for a proof: a navigation is sent to give it, anything else is told.
@@ -331,7 +419,12 @@ fn event(refused: &Refused<'_>, explanation: &Explanation, told: &[Clause], refe
 }
 
 /// Has the portal answer, on the control plane's runtime.
-async fn portal(reply: Reply<'_>, entry: &mut Entry, asked: &Asked<'_>, body: Incoming) -> Answer {
+async fn portal<C: Carrier>(
+    reply: Reply<'_>,
+    entry: &mut Entry,
+    asked: &Asked<'_>,
+    carrier: &mut C,
+) -> Answer {
     entry.outcome = Outcome::Portal;
     "portal".clone_into(&mut entry.route);
     if asked.target.path() == own::KEYS && matches!(asked.view.method, "GET" | "HEAD") {
@@ -340,20 +433,15 @@ async fn portal(reply: Reply<'_>, entry: &mut Entry, asked: &Asked<'_>, body: In
     if let Some(unusual) = asked.target.unusual().beyond(Unusual::default()) {
         return reply.lost(Lost::Unusual(unusual));
     }
-    let limited = Limited::new(body, MOST_PORTAL_BODY).collect();
-    let body = match tokio::time::timeout(PORTAL_BODY_WITHIN, limited).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let (kind, title) = (ErrorKind::TooLarge, "The body is too large");
-            let mut answer =
-                reply.error(&ErrorText { kind, code: "too-large", title, detail: None, app: None });
-            answers::close(&mut answer);
-            return answer;
-        }
-        Ok(Err(_)) | Err(_) => {
-            let (kind, title) = (ErrorKind::BadRequest, "The body did not come");
-            let mut answer =
-                reply.error(&ErrorText { kind, code: "bad-request", title, detail: None, app: None });
+    let within = tokio::time::timeout(PORTAL_BODY_WITHIN, carrier.whole(MOST_PORTAL_BODY));
+    let body = match within.await.unwrap_or(Err(Unfit::Missing)) {
+        Ok(body) => body,
+        Err(unfit) => {
+            let (kind, code, title) = match unfit {
+                Unfit::Large => (ErrorKind::TooLarge, "too-large", "The body is too large"),
+                Unfit::Missing => (ErrorKind::BadRequest, "bad-request", "The body did not come"),
+            };
+            let mut answer = reply.error(&ErrorText { kind, code, title, detail: None, app: None });
             answers::close(&mut answer);
             return answer;
         }

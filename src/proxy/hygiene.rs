@@ -121,9 +121,9 @@ fn without_ours(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// Whether a field of an upstream's answer passes to the client. `listed` are the names in its `Connection` fields.
 /// `Trailer` passes, for response trailers do.
-pub(super) fn answer_passes(name: &str, value: &[u8], listed: &[String]) -> bool {
-    let folded = folded_name(name.as_bytes());
-    let hop = name != "trailer" && HOP.contains(&name);
+pub(super) fn answer_passes(name: &[u8], value: &[u8], listed: &[String]) -> bool {
+    let folded = folded_name(name);
+    let hop = folded != "trailer" && HOP.contains(&folded.as_str());
     let cookie_of_ours = folded == "set-cookie" && cookie::ours(cookie_name(value));
     !(hop
         || folded == "cardea"
@@ -133,8 +133,8 @@ pub(super) fn answer_passes(name: &str, value: &[u8], listed: &[String]) -> bool
 }
 
 /// Whether a trailer field of an upstream's answer passes. Nothing there may do the work of a header field.
-pub(super) fn trailer_passes(name: &str) -> bool {
-    let folded = folded_name(name.as_bytes());
+pub(super) fn trailer_passes(name: &[u8]) -> bool {
+    let folded = folded_name(name);
     !(ours(&folded)
         || HOP.contains(&folded.as_str())
         || matches!(folded.as_str(), "set-cookie" | "cache-control" | "location"))
@@ -196,8 +196,9 @@ fn directives(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether a field would let a cache in front of us keep an answer in spite of `Cache-Control` (RFC 9213).
-pub(super) fn targets_caches(name: &str) -> bool {
-    name.ends_with("cdn-cache-control") || name == "surrogate-control"
+pub(super) fn targets_caches(name: &[u8]) -> bool {
+    let folded = folded_name(name);
+    folded.ends_with("cdn-cache-control") || folded == "surrogate-control"
 }
 
 #[cfg(test)]
@@ -369,7 +370,8 @@ mod tests {
 
     #[test]
     fn proxy_22_sess_15_upstreams_set_none_of_our_cookies_and_none_of_our_fields() {
-        let passes = |name: &str, value: &str| answer_passes(name, value.as_bytes(), &["x-hop".to_owned()]);
+        let passes =
+            |name: &str, value: &str| answer_passes(name.as_bytes(), value.as_bytes(), &["x-hop".to_owned()]);
         for cookie in [
             "cardea=t; Path=/",
             "__Host-cardea=t",
@@ -430,9 +432,9 @@ mod tests {
             assert_eq!(said(values).as_deref(), Some(result), "{values:?}");
         }
         assert!(
-            targets_caches("cdn-cache-control")
-                && targets_caches("cloudflare-cdn-cache-control")
-                && !targets_caches("cache-control")
+            targets_caches(b"cdn-cache-control")
+                && targets_caches(b"cloudflare-cdn-cache-control")
+                && !targets_caches(b"cache-control")
         );
     }
 }

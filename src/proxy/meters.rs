@@ -36,6 +36,8 @@ pub(super) enum Outcome {
     Allowed,
     /// Refused as unreadable or ambiguous.
     BadRequest,
+    /// The answer had begun and did not end.
+    BrokeOff,
     /// Refused to somebody.
     Denied,
     /// The client went away before there was an answer.
@@ -67,6 +69,7 @@ impl Outcome {
         match self {
             Outcome::Allowed => "allowed",
             Outcome::BadRequest => "bad-request",
+            Outcome::BrokeOff => "broke-off",
             Outcome::Denied => "denied",
             Outcome::Gone => "gone",
             Outcome::Internal => "internal",
@@ -211,6 +214,11 @@ impl Entry {
     /// Notes the decision.
     pub(super) fn decided(&self) {
         self.meters.decided(self.started.elapsed());
+    }
+
+    /// Notes that its answer broke off on the way.
+    pub(super) fn broke_off(&mut self) {
+        self.outcome = Outcome::BrokeOff;
     }
 
     /// Notes that an upstream failed; rare, so its handle is not kept.

@@ -9,20 +9,27 @@
 
 mod answers;
 mod control;
+mod exchange;
 mod forward;
 mod handler;
+mod http1;
 mod hygiene;
 mod identity;
+mod inflow;
 mod meters;
 mod navigation;
+mod outflow;
 mod own;
 mod policy;
 mod refusals;
+mod rewound;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod upstream;
 mod view;
+mod wire;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -80,11 +87,25 @@ pub struct Portal {
     pub demo: bool,
 }
 
+/// Who reads HTTP/1.1 from clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Front {
+    /// The library: more lenient about framing, and slower. A way out, should a fault be found in the other.
+    Hyper,
+    /// A reader of our own that takes nothing that could be read in two ways.
+    #[default]
+    Strict,
+}
+
 /// What this room is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How long a client may take for the head of a request, and stay silent between two.
     pub head_timeout: Span,
+    /// How long a client may leave bytes of an answer lying before its connection ends.
+    pub write_timeout: Span,
+    /// Who reads HTTP/1.1.
+    pub front: Front,
     /// How long requests in flight may take to end once a stop was asked for.
     pub grace: Span,
     /// How long a connection to an upstream is kept without use.
@@ -99,6 +120,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             head_timeout: Span::seconds(30),
+            write_timeout: Span::seconds(60),
+            front: Front::Strict,
             grace: Span::seconds(30),
             upstream_idle: Span::seconds(60),
             most_connections: 8192,

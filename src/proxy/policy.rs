@@ -94,6 +94,11 @@ impl<'a> Passage<'a> {
         self.permit.rule()
     }
 
+    /// Whether no shared cache may keep the answer: it is made for somebody, and the route does not say otherwise.
+    pub(super) fn private_answers(&self) -> bool {
+        self.record.is_some() && self.route().spec.private_answers
+    }
+
     /// For whom; nobody on public rules, whoever asks.
     pub(super) const fn record(&self) -> Option<&'a Record> {
         self.record
@@ -140,11 +145,15 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// The header fields in order: the client's as far as they may pass, then ours, then the identity. `Host` and framing
-    /// come besides.
+    /// The header fields in order: the client's as far as they may pass, then ours. `Host`, framing and the identity come
+    /// besides.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let identity = self.identity.as_deref().unwrap_or_default();
-        self.fields.iter().map(|(name, value)| (*name, value.as_ref())).chain(identity::lines(identity))
+        self.fields.iter().map(|(name, value)| (*name, value.as_ref()))
+    }
+
+    /// Who asks, as lines of a head; empty for nobody.
+    pub(super) fn identity(&self) -> &[u8] {
+        self.identity.as_deref().unwrap_or_default()
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,13 +17,19 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::domain::Chance;
 
-use super::Gate;
 use super::handler;
+use super::http1::{self, Left};
 use super::meters::Meters;
+use super::rewound::Rewound;
 use super::upstream::Upstreams;
+use super::{Front, Gate};
 
-/// The most bytes of the head of a request; also how much of a body is read at a time.
-const MOST_HEAD: usize = 32 * 1024;
+/// The most bytes of the head of a request; also how much of a body the library reads at a time.
+pub(super) const MOST_HEAD: usize = 32 * 1024;
+/// What the thread's buffer leaves free at its beginning: room for the head of an answer before its body.
+pub(super) const HEADROOM: usize = 64 * 1024;
+/// How much of a body is read at a time, at most. One buffer a thread, so it may be large.
+pub(super) const SCRATCH: usize = 256 * 1024;
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 1024;
 /// How often a thread looks after its idle connections.
@@ -35,12 +40,36 @@ pub(super) struct Thread {
     pub(super) gate: Arc<Gate>,
     pub(super) upstreams: Rc<Upstreams>,
     pub(super) meters: Rc<Meters>,
+    /// What is read goes in here first. Borrowed for one step of a connection, never while it waits.
+    pub(super) scratch: RefCell<Vec<u8>>,
     chance: RefCell<Vec<u8>>,
+    date: RefCell<(i64, [u8; 29])>,
 }
 
 impl Thread {
     fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, upstreams: Rc::default(), meters: Rc::new(Meters::new()), chance: RefCell::default() }
+        Self {
+            gate,
+            upstreams: Rc::default(),
+            meters: Rc::new(Meters::new()),
+            scratch: RefCell::new(vec![0; HEADROOM + SCRATCH]),
+            chance: RefCell::default(),
+            date: RefCell::new((i64::MIN, [0; 29])),
+        }
+    }
+
+    /// Now, as a `Date` field has it (RFC 9110 §5.6.7). Written once a second.
+    pub(super) fn date(&self) -> [u8; 29] {
+        let now = self.gate.clock.now();
+        let mut date = self.date.borrow_mut();
+        if date.0 != now.seconds() {
+            let since = Duration::from_secs(u64::try_from(now.seconds()).unwrap_or_default());
+            let text = httpdate::fmt_http_date(std::time::SystemTime::UNIX_EPOCH + since);
+            if let Ok(text) = text.as_bytes().try_into() {
+                *date = (now.seconds(), text);
+            }
+        }
+        date.1
     }
 
     /// An id for a request: a UUID of version 7. Its chance is drawn for many at once, since it keeps nothing secret.
@@ -119,7 +148,7 @@ async fn run(gate: Arc<Gate>, listeners: Vec<TcpListener>, stop: watch::Receiver
 }
 
 /// Waits for the word to stop.
-async fn stopped(mut stop: watch::Receiver<bool>) {
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that whoever could say the word is gone: that is the word.
     let _ = stop.wait_for(|stop| *stop).await;
 }
@@ -171,7 +200,27 @@ async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr, sto
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let mut builder = http1::Builder::new();
+    let left = match thread.gate.settings.front {
+        Front::Hyper => Left::Other(stream, Vec::new()),
+        Front::Strict => http1::serve(Rc::clone(&thread), stream, peer, stop.clone()).await,
+    };
+    let stream = match left {
+        Left::Over(stream) => stream,
+        Left::Other(stream, read) => {
+            Box::pin(library(thread, Rewound::new(stream, read), peer, stop)).await.into_inner()
+        }
+    };
+    linger(stream).await;
+}
+
+/// Serves a connection with the HTTP library.
+async fn library<S: http1::Stream + 'static>(
+    thread: Rc<Thread>,
+    stream: Rewound<S>,
+    peer: SocketAddr,
+    stop: watch::Receiver<bool>,
+) -> Rewound<S> {
+    let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(thread.gate.settings.head_timeout.std())
@@ -198,12 +247,12 @@ async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr, sto
     if let Err(error) = result {
         tracing::debug!(%peer, %error, "a connection ended");
     }
-    linger(connection.into_parts().io.into_inner()).await;
+    connection.into_parts().io.into_inner()
 }
 
 /// Ends a connection so that the last answer arrives. Closing with input unread makes the kernel reset the connection,
 /// and the client's kernel then throws away what it has not read yet.
-async fn linger(mut stream: TcpStream) {
+async fn linger<S: http1::Stream>(mut stream: S) {
     const SILENT: Duration = Duration::from_secs(2);
     const LONGEST: Duration = Duration::from_secs(15);
     if stream.shutdown().await.is_err() {

@@ -8,6 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::inflow::decimal;
+
 use crate::domain::policy;
 use crate::domain::target::{self, Ambiguous, Target};
 
@@ -28,6 +30,29 @@ pub(super) struct View<'a> {
     pub(super) fields: &'a [Field<'a>],
     /// The other end of the connection.
     pub(super) peer: SocketAddr,
+}
+
+/// How long the body of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// In chunks.
+    Chunked,
+    /// So many bytes.
+    Exact(u64),
+    /// There is none.
+    Nothing,
+}
+
+impl Length {
+    /// Whether there is no byte of it.
+    pub(super) const fn nothing(self) -> bool {
+        matches!(self, Length::Nothing | Length::Exact(0))
+    }
+
+    /// Whether it is known to be longer than this.
+    pub(super) fn beyond(self, most: usize) -> bool {
+        matches!(self, Length::Exact(length) if length > most as u64)
+    }
 }
 
 /// What was asked, read in one way.
@@ -93,6 +118,11 @@ impl<'a> View<'a> {
         self.values(name).flat_map(elements).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
     }
 
+    /// Whether it asks for the connection to become a WebSocket (RFC 6455 §4.1).
+    pub(super) fn wants_websocket(&self) -> bool {
+        self.lists("upgrade", "websocket")
+    }
+
     /// Reads it.
     pub(super) fn read(self, trusted: &[IpNet]) -> Result<Asked<'a>, Unreadable> {
         if !policy::method(self.method) {
@@ -125,19 +155,15 @@ impl<'a> View<'a> {
 
     /// One length or one coding, not both, each in its plain form. The front has parsed them by its own rules; what it
     /// lets us see must leave it no choice.
-    fn framing(&self) -> Result<(), Unreadable> {
+    pub(super) fn framing(&self) -> Result<Length, Unreadable> {
         let (mut lengths, mut codings) = (self.values("content-length"), self.values("transfer-encoding"));
         match (lengths.next(), codings.next()) {
-            (None, None) => Ok(()),
-            (Some(length), None)
-                if lengths.next().is_none()
-                    && !length.is_empty()
-                    && length.iter().all(u8::is_ascii_digit) =>
-            {
-                Ok(())
+            (None, None) => Ok(Length::Nothing),
+            (Some(length), None) if lengths.next().is_none() => {
+                decimal(length).map(Length::Exact).ok_or(Unreadable::Framing)
             }
             (None, Some(coding)) if codings.next().is_none() && coding.eq_ignore_ascii_case(b"chunked") => {
-                Ok(())
+                Ok(Length::Chunked)
             }
             _ => Err(Unreadable::Framing),
         }

@@ -1,0 +1,430 @@
+//! A request that was let through, between its client and its upstream. Both bodies move at the same time: an upstream may
+//! answer before it has read everything.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+
+use super::reply::{field, status_line};
+use super::{CONTINUE, Carrying, MOST_AHEAD, Stream};
+use crate::domain::route::Upstream;
+use crate::proxy::forward::{Failure, open, passing, repeatable, write};
+use crate::proxy::hygiene;
+use crate::proxy::inflow::{Found, Inflow, values};
+use crate::proxy::outflow::{Outflow, chunk};
+use crate::proxy::policy::{Head, Passage};
+use crate::proxy::serve::{HEADROOM, SCRATCH};
+use crate::proxy::upstream::Link;
+use crate::proxy::view::{Field, Length};
+use crate::proxy::wire::{self, Body, Response};
+
+/// How much of an answer is read at a time, at first. Grows while the client takes everything at once, up to what the
+/// thread's buffer holds, and shrinks when it does not: what a slow client has not taken is kept for it.
+const WINDOW: usize = 128 * 1024;
+/// The least of it.
+const LEAST_WINDOW: usize = 16 * 1024;
+/// How much of a request's body is read at a time.
+const UPLOAD: usize = 64 * 1024;
+/// The most fields of a trailer section.
+const MOST_TRAILERS: usize = 100;
+
+pub(super) struct Relay<'r, 'c, S> {
+    carrying: &'r mut Carrying<'c, S>,
+    to: Upstream,
+    link: Link,
+    up: Outflow,
+    down: Inflow,
+    /// What the client has not taken yet.
+    out: Vec<u8>,
+    taken: usize,
+    window: usize,
+    stage: Stage,
+    keep: bool,
+    /// The status that the client was told; 0 before.
+    pub(super) status: u16,
+    /// Bytes of the answer's body.
+    pub(super) bytes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Waiting for the head of the answer.
+    Waiting,
+    /// Passing its body on, in chunks of ours or as it is.
+    Passing { chunked: bool },
+    /// All that is left is what the client has not taken.
+    Ending,
+}
+
+impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
+    /// Finds a connection, and has the request ready for it.
+    pub(super) async fn begin(
+        carrying: &'r mut Carrying<'c, S>,
+        passage: &Passage<'_>,
+        head: &Head<'_>,
+    ) -> Result<Self, Failure> {
+        let (to, link) = open(carrying.thread, passage, true).await?;
+        let mut up = Outflow::new(write(head, to, carrying.length)?, carrying.length == Length::Chunked);
+        if carrying.body.ended() {
+            up.finish();
+        }
+        let out = if carrying.invite && carrying.client.input.is_empty() && !carrying.body.ended() {
+            CONTINUE.to_vec()
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            to: to.clone(),
+            link,
+            up,
+            down: Inflow::new(),
+            out,
+            taken: 0,
+            window: WINDOW,
+            stage: Stage::Waiting,
+            keep: carrying.keep,
+            status: 0,
+            bytes: 0,
+            carrying,
+        })
+    }
+
+    /// Carries request and answer. Whether the client's connection can go on.
+    pub(super) async fn run(&mut self, passage: &Passage<'_>, head: &Head<'_>) -> Result<bool, Failure> {
+        match self.drive(passage, head).await {
+            Err(failure)
+                if failure.stale()
+                    && self.link.reused
+                    && !self.down.begun
+                    && repeatable(head, self.carrying.length) =>
+            {
+                let (to, link) = open(self.carrying.thread, passage, false).await?;
+                self.up = Outflow::new(write(head, to, Length::Nothing)?, false);
+                self.up.finish();
+                (self.to, self.link, self.down) = (to.clone(), link, Inflow::new());
+                self.drive(passage, head).await?;
+            }
+            driven => driven?,
+        }
+        Ok(self.keep)
+    }
+
+    async fn drive(&mut self, passage: &Passage<'_>, head: &Head<'_>) -> Result<(), Failure> {
+        let wait = passage.route().spec.request_timeout.std();
+        let stall = self.carrying.thread.gate.settings.write_timeout.std();
+        let private = passage.private_answers();
+        self.carrying.client.timer.set(wait);
+        std::future::poll_fn(|cx| {
+            loop {
+                let (moved, taken, stage) = (self.up.moved, self.taken, self.stage);
+                self.poll_upload(cx)?;
+                let polled = match self.stage {
+                    Stage::Waiting => self.poll_begin(cx, head.method, private),
+                    Stage::Passing { chunked } => self.poll_pass(cx, chunked),
+                    Stage::Ending => self.poll_deliver(cx),
+                };
+                match polled {
+                    Poll::Ready(Ok(())) if self.stage == Stage::Ending && self.out.is_empty() => {
+                        return Poll::Ready(Ok(()));
+                    }
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
+                    Poll::Pending => {
+                        // While the request's body is moving there is nothing to answer yet, so the time counts from its
+                        // last piece; later it counts only while the client leaves something lying.
+                        let timer = &mut self.carrying.client.timer;
+                        match self.stage {
+                            Stage::Waiting if self.up.moved != moved => timer.set(wait),
+                            Stage::Waiting => {}
+                            _ if self.out.is_empty() => return Poll::Pending,
+                            _ if self.taken != taken || self.stage != stage => timer.set(stall),
+                            _ => {}
+                        }
+                        return match timer.poll(cx) {
+                            Poll::Pending => Poll::Pending,
+                            Poll::Ready(()) if self.stage == Stage::Waiting => {
+                                Poll::Ready(Err(Failure::Slow("answer")))
+                            }
+                            Poll::Ready(()) => Poll::Ready(Err(Failure::Gone)),
+                        };
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Gives the upstream's connection back, if nothing of anybody is left on it (F25).
+    pub(super) fn give_back(self) {
+        if self.up.sent() && self.down.reusable && self.down.body.ended() {
+            let thread = self.carrying.thread;
+            thread.upstreams.keep(&self.to, self.link, thread.gate.clock.now());
+        }
+    }
+
+    /// Moves the request's body on, as far as both sides let it; then watches the client.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.up.poll_flush(cx, &mut self.link).is_ready() {
+            if !self.up.open() {
+                return self.watch(cx);
+            }
+            let thread = self.carrying.thread;
+            let client = &mut *self.carrying.client;
+            if client.input.is_empty() {
+                let mut buffer = thread.scratch.borrow_mut();
+                let mut buffer = ReadBuf::new(buffer.get_mut(..UPLOAD).unwrap_or_default());
+                match Pin::new(&mut client.stream).poll_read(cx, &mut buffer) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        let used = upload(&mut self.carrying.body, buffer.filled(), &mut self.up)?;
+                        client.input.extend_from_slice(buffer.filled().get(used..).unwrap_or_default());
+                    }
+                    Poll::Ready(_) => return Err(Failure::Gone),
+                }
+            } else {
+                let used = upload(&mut self.carrying.body, &client.input, &mut self.up)?;
+                client.input.drain(..used);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices that the client goes away, and keeps what it sends ahead, within bounds.
+    fn watch(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.carrying.client.input.len() < MOST_AHEAD {
+            match self.carrying.client.poll_more(cx, self.carrying.thread) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false) | Err(_)) => return Err(Failure::Gone),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the head of the answer, and writes ours with as much of the body as came with it.
+    fn poll_begin(&mut self, cx: &mut Context<'_>, method: &str, private: bool) -> Poll<Result<(), Failure>> {
+        // An invitation to send the body, if there is one.
+        if self.poll_deliver(cx)?.is_pending() && self.out.is_empty() {
+            return Poll::Pending;
+        }
+        let thread = self.carrying.thread;
+        let mut buffer = thread.scratch.borrow_mut();
+        let (room, area) = buffer.split_at_mut_checked(HEADROOM).unwrap_or_default();
+        match ready!(self.down.poll_head(
+            cx,
+            &mut self.link,
+            area.get_mut(..self.window).unwrap_or_default()
+        ))? {
+            Found::Buffer { head, filled } => {
+                let read = self.down.settle(area.get(..head).unwrap_or_default(), method)?;
+                let chunked = self.answer_head(&read, method, private);
+                let start = HEADROOM + head;
+                let plain = !chunked && !matches!(self.down.body, Body::Chunked(_));
+                if !plain || !self.inlined(room, area, head) {
+                    let rest = area.get(head..filled).unwrap_or_default();
+                    self.take_over(rest, chunked)?;
+                } else {
+                    // Our head now lies right before the body: one write, and nothing is copied.
+                    let (from, ours) = (start - self.out.len(), self.out.len());
+                    let mut used = 0;
+                    let body = area.get(head..filled).unwrap_or_default();
+                    let data = self.down.next(body, &mut used)?.map_or(0, <[u8]>::len);
+                    self.down.next(body, &mut used)?;
+                    self.bytes += data as u64;
+                    self.out.clear();
+                    drop(buffer);
+                    let buffer = thread.scratch.borrow();
+                    let bytes = buffer.get(from..from + ours + data).unwrap_or_default();
+                    self.offer(cx, bytes)?;
+                }
+                self.stage = Stage::Passing { chunked };
+            }
+            Found::Early { head } => {
+                let early = self.down.take_early();
+                let read = self.down.settle(early.get(..head).unwrap_or_default(), method)?;
+                let chunked = self.answer_head(&read, method, private);
+                self.take_over(early.get(head..).unwrap_or_default(), chunked)?;
+                self.stage = Stage::Passing { chunked };
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Copies our head right before the body that lies in the buffer behind the upstream's head. False when it does not
+    /// fit, or when something else must be written first.
+    fn inlined(&self, room: &mut [u8], area: &mut [u8], head: usize) -> bool {
+        let ours = self.out.get(self.taken..).unwrap_or_default();
+        if self.taken != 0 {
+            return false;
+        }
+        let (before, within) = ours.split_at(ours.len().saturating_sub(head));
+        let Some(tail) = room.len().checked_sub(before.len()).and_then(|at| room.get_mut(at..)) else {
+            return false;
+        };
+        tail.copy_from_slice(before);
+        match head.checked_sub(within.len()).and_then(|at| area.get_mut(at..head)) {
+            Some(place) => {
+                place.copy_from_slice(within);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Writes the head of the answer for the client. Whether its body is cut into chunks.
+    fn answer_head(&mut self, read: &Response<'_>, method: &str, private: bool) -> bool {
+        let status = read.status;
+        let old = self.carrying.old;
+        self.status = status;
+        status_line(&mut self.out, status);
+        let mut dated = false;
+        for (name, value) in passing(&read.fields, private) {
+            dated |= name.eq_ignore_ascii_case(b"date");
+            field(&mut self.out, name, &value);
+        }
+        if !dated {
+            field(&mut self.out, b"date", &self.carrying.thread.date());
+        }
+        let chunked = match &self.down.body {
+            Body::Exact(_) if method == "HEAD" || status == 304 => {
+                if let Some(length) = values(&read.fields, "content-length").next() {
+                    field(&mut self.out, b"content-length", length);
+                }
+                false
+            }
+            Body::Exact(_) if status == 204 => false,
+            Body::Exact(length) => {
+                field(&mut self.out, b"content-length", length.to_string().as_bytes());
+                false
+            }
+            Body::Chunked(_) | Body::UntilClose { .. } if old => {
+                self.keep = false;
+                false
+            }
+            Body::Chunked(_) | Body::UntilClose { .. } => {
+                field(&mut self.out, b"transfer-encoding", b"chunked");
+                true
+            }
+        };
+        // An answer that comes before the request has ended: what is left of that may not be taken for the next.
+        self.keep &= self.carrying.body.ended();
+        if !self.keep {
+            field(&mut self.out, b"connection", b"close");
+        }
+        self.out.extend_from_slice(b"\r\n");
+        chunked
+    }
+
+    /// Takes bytes of the answer over into what is to be written.
+    fn take_over(&mut self, input: &[u8], chunked: bool) -> Result<(), Failure> {
+        let mut used = 0;
+        while let Some(data) = self.down.next(input, &mut used)? {
+            self.bytes += data.len() as u64;
+            if chunked {
+                chunk(&mut self.out, data);
+            } else {
+                self.out.extend_from_slice(data);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the answer's body on. Reads only when the client has taken everything.
+    fn poll_pass(&mut self, cx: &mut Context<'_>, chunked: bool) -> Poll<Result<(), Failure>> {
+        ready!(self.poll_deliver(cx))?;
+        if self.down.body.ended() {
+            if chunked {
+                self.last_chunk();
+            }
+            self.stage = Stage::Ending;
+            return Poll::Ready(Ok(()));
+        }
+        let thread = self.carrying.thread;
+        let mut buffer = thread.scratch.borrow_mut();
+        let buffer = buffer.get_mut(..self.window).unwrap_or_default();
+        let filled = match ready!(self.link.poll_read(cx, buffer)) {
+            Ok(0) => {
+                self.down.body.close()?;
+                return Poll::Ready(Ok(()));
+            }
+            Ok(filled) => filled,
+            Err(error) => return Poll::Ready(Err(Failure::Lost(error))),
+        };
+        let read = buffer.get(..filled).unwrap_or_default();
+        if chunked || matches!(self.down.body, Body::Chunked(_)) {
+            self.take_over(read, chunked)?;
+        } else {
+            let mut used = 0;
+            let data = self.down.next(read, &mut used)?.unwrap_or_default();
+            self.down.next(read, &mut used)?;
+            self.bytes += data.len() as u64;
+            let data = data.len();
+            self.offer(cx, read.get(..data).unwrap_or_default())?;
+        }
+        self.window = if self.out.is_empty() {
+            if filled == self.window { (self.window * 2).min(SCRATCH) } else { self.window }
+        } else {
+            LEAST_WINDOW
+        };
+        Poll::Ready(Ok(()))
+    }
+
+    /// The end of a chunked body, with the trailers that pass.
+    fn last_chunk(&mut self) {
+        self.out.extend_from_slice(b"0\r\n");
+        let read: Vec<Field<'_>> = wire::fields(self.down.body.trailers(), MOST_TRAILERS).unwrap_or_default();
+        for (name, value) in read {
+            if hygiene::trailer_passes(name) {
+                field(&mut self.out, name, value);
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes bytes that lie in the thread's buffer; what the client does not take at once is kept.
+    fn offer(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Result<(), Failure> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match Pin::new(&mut self.carrying.client.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(written)) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Poll::Ready(_) => return Err(Failure::Gone),
+                Poll::Pending => break,
+            }
+        }
+        self.out.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Writes what the client has not taken yet.
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let stream = &mut self.carrying.client.stream;
+        while let Some(rest) = self.out.get(self.taken..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut *stream).poll_write(cx, rest)) {
+                Ok(written) if written > 0 => self.taken += written,
+                Ok(_) | Err(_) => return Poll::Ready(Err(Failure::Gone)),
+            }
+        }
+        self.out.clear();
+        self.taken = 0;
+        Pin::new(stream).poll_flush(cx).map_err(|_: io::Error| Failure::Gone)
+    }
+}
+
+/// Takes what there is of a request's body over into what the upstream is sent. How many bytes of the input were used.
+fn upload(body: &mut Body, input: &[u8], up: &mut Outflow) -> Result<usize, Failure> {
+    let mut used = 0;
+    while !body.ended() {
+        let piece = body.take(input.get(used..).unwrap_or_default()).map_err(Failure::Client)?;
+        up.push(piece.data);
+        used += piece.used;
+        if piece.used == 0 {
+            break;
+        }
+    }
+    if body.ended() {
+        up.finish();
+    }
+    Ok(used)
+}
