@@ -66,6 +66,7 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     note("server.control_socket", old.server.control_socket != new.server.control_socket);
     note("server.trusted_proxies", old.server.trusted_proxies != new.server.trusted_proxies);
     note("server.data_threads", old.server.data_threads != new.server.data_threads);
+    note("server.data_plane", old.server.data_plane != new.server.data_plane);
     note("storage", format!("{:?}", old.storage) != format!("{:?}", new.storage));
     note("session", format!("{:?}", old.session) != format!("{:?}", new.session));
     note("sign_in", format!("{:?}", old.sign_in) != format!("{:?}", new.sign_in));

@@ -22,7 +22,7 @@ use super::ops::{self, Ops};
 use super::reload::{self, ConfigState};
 use super::telemetry;
 use crate::access::Authority;
-use crate::config::{self, Fingerprint, Loaded, LogFormat, Settings};
+use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings};
 use crate::domain::Span;
 use crate::proxy::{self, Arrival, ControlPlane, Gate, PortalAnswer, PortalBody, PortalService};
 use crate::sys::{OsChance, Pool, SystemClock};
@@ -209,6 +209,10 @@ fn gate(house: &House, settings: &Settings) -> Gate {
         refusals: proxy::Refusals::default(),
         settings: proxy::Settings {
             grace: server.shutdown_grace,
+            front: match server.data_plane {
+                DataPlane::Hyper => proxy::Front::Hyper,
+                DataPlane::Strict => proxy::Front::Strict,
+            },
             trusted_peers_only: server.listen.iter().any(|address| !address.ip().is_loopback()),
             ..proxy::Settings::default()
         },

@@ -99,6 +99,7 @@ fn server(root: &raw::Root, storage: Option<&Storage>, desk: &mut Desk<'_>) -> O
         trusted_proxies: raw.trusted_proxies.iter().map(|net| net.value).collect(),
         shutdown_grace: raw.shutdown_grace.value,
         data_threads: usize::try_from(raw.data_threads.value).unwrap_or_default(),
+        data_plane: raw.data_plane.value,
     })
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Code;
 use super::desk::{Desk, nearest, row};
 use super::read::{Bad, Kind, Read, Scalar, Written, refuse, schema};
-use super::settings::{self, LogFormat, MfaRequire, PublicUrl, Scheme};
+use super::settings::{self, DataPlane, LogFormat, MfaRequire, PublicUrl, Scheme};
 use super::tree::{Key, Node, Spot, Value};
 use crate::domain::policy::{self, How, Needs, PathPattern, Who};
 use crate::domain::role::Scope;
@@ -63,6 +63,7 @@ macro_rules! words {
 }
 
 words! {
+    DataPlane { "hyper" => DataPlane::Hyper, "strict" => DataPlane::Strict } later {}
     FactorMethod { "totp" => FactorMethod::Totp, "recovery" => FactorMethod::Recovery } later { "passkey" }
     HostCase {
         "sensitive" => HostCase(target::Case::Sensitive),

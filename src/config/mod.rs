@@ -39,8 +39,8 @@ pub use objects::{FileOrg, FileRole, FileTenant, Objects};
 pub use report::{Counts, Fault, Place, Report, Severity};
 pub use schema::{manual, schema};
 pub use settings::{
-    Bootstrap, Brand, Landing, Lockout, Log, LogFormat, MasterKeys, Mfa, MfaRequire, PasswordPolicy,
-    PublicUrl, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl,
+    Bootstrap, Brand, DataPlane, Landing, Lockout, Log, LogFormat, MasterKeys, Mfa, MfaRequire,
+    PasswordPolicy, PublicUrl, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl,
 };
 
 /// Where to read from.

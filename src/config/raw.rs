@@ -5,7 +5,7 @@ use super::kinds::{
     Prefix, SecretRef, TenantRef, TlsMode, UnusualName,
 };
 use super::read::{Maybe, Written, section};
-use super::settings::{LogFormat, MfaRequire, PublicUrl};
+use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
 use crate::domain::policy::{How, Needs, PathPattern, Who};
 use crate::domain::role::Scope;
 use crate::domain::route::Upstream;
@@ -63,6 +63,9 @@ section! {
         shutdown_grace: Written<Span> = "20s",
         /// Threads that serve routes; 0 is one per core.
         data_threads: Written<u32> = 0,
+        /// Who reads HTTP/1.1: `strict`, our own reader, or `hyper`, the library, which is more lenient and slower: a way
+        /// out, should a fault be found in the other.
+        data_plane: Written<DataPlane> = "strict",
     }
 }
 

@@ -51,6 +51,17 @@ pub struct Server {
     pub shutdown_grace: Span,
     /// Threads of the data plane; 0 is one per core.
     pub data_threads: usize,
+    /// Who reads HTTP/1.1 from clients.
+    pub data_plane: DataPlane,
+}
+
+/// Who reads HTTP/1.1 from clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataPlane {
+    /// The library.
+    Hyper,
+    /// Our own reader.
+    Strict,
 }
 
 /// A scheme that a browser uses.

@@ -29,9 +29,12 @@ pub(super) struct Link {
 
 impl Link {
     /// Whether nothing has happened on it since its last answer. One that was closed, or on which the upstream said
-    /// something unasked, is good for nothing. Asks the reactor, not the kernel.
+    /// something unasked, is good for nothing. Asks the reactor; the kernel only if that has heard something, or not heard
+    /// that all was read.
     fn quiet(&self) -> bool {
-        self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+        let waker = &mut Context::from_waker(Waker::noop());
+        self.stream.poll_read_ready(waker).is_pending()
+            || self.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Reads what is there; 0 when the upstream has closed.
