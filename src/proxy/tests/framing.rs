@@ -243,8 +243,7 @@ async fn by_the_library(bytes: &[u8]) -> Option<Understood> {
         let _ = client.read_to_end(&mut Vec::new()).await;
     };
     let (_, ()) = tokio::join!(serving, asking);
-    let understood = seen.lock().unwrap().take();
-    understood
+    seen.lock().unwrap().take()
 }
 
 /// Requests that are nearly in order.
@@ -443,8 +442,7 @@ fn mixed(front: Front) {
                 false
             }
             _ => {
-                let head = format!("HTTP/1.1 200 OK\r\nconte");
-                let _ = reply(stream, &head);
+                let _ = reply(stream, "HTTP/1.1 200 OK\r\nconte");
                 pause(1);
                 reply(stream, &format!("nt-length: {}\r\n\r\n{text}", text.len()))
             }
