@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use ipnet::IpNet;
 
 use crate::domain::policy::{Access, How, Needs, PathPattern, Who};
@@ -52,9 +53,10 @@ pub struct Snapshot {
     departments: HashMap<DepartmentId, Department>,
     roles: HashMap<RoleId, Arc<Role>>,
     domains: HashMap<String, TenantId>,
-    hosts: HashMap<Box<str>, Vec<Arc<Route>>>,
+    // Filled from the configuration alone: nobody can choose names that collide, so a quick hash does.
+    hosts: HashMap<Box<str>, Vec<Arc<Route>>, RandomState>,
     routes: Vec<Arc<Route>>,
-    managed: HashSet<String>,
+    managed: HashSet<String, RandomState>,
     unresolved: Vec<String>,
 }
 
@@ -166,9 +168,9 @@ impl Snapshot {
             departments: tree.departments.into_iter().map(|d| (d.id, d)).collect(),
             roles: tree.roles.into_iter().map(|r| (r.id, Arc::new(r))).collect(),
             domains: tree.domains.into_iter().map(|(domain, id)| (domain.to_string(), id)).collect(),
-            hosts: HashMap::new(),
+            hosts: HashMap::default(),
             routes: Vec::new(),
-            managed: HashSet::new(),
+            managed: HashSet::default(),
             unresolved: Vec::new(),
         };
         for spec in routes {

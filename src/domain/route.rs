@@ -218,21 +218,27 @@ impl HeaderPreset {
 /// bytes outside `[a-z0-9]` one hyphen, none at the ends (`PROXY-05`).
 #[must_use]
 pub fn folded_name(name: &[u8]) -> String {
-    let mut folded = String::with_capacity(name.len());
+    fold_name(name, &mut Vec::with_capacity(name.len())).to_owned()
+}
+
+/// The same, into memory that is used again: a request has many names.
+pub fn fold_name<'m>(name: &[u8], memory: &'m mut Vec<u8>) -> &'m str {
+    memory.clear();
     let mut gap = false;
     for byte in name {
         let byte = byte.to_ascii_lowercase();
         if byte.is_ascii_lowercase() || byte.is_ascii_digit() {
-            if gap && !folded.is_empty() {
-                folded.push('-');
+            if gap && !memory.is_empty() {
+                memory.push(b'-');
             }
             gap = false;
-            folded.push(char::from(byte));
+            memory.push(byte);
         } else {
             gap = true;
         }
     }
-    folded
+    // Nothing but letters, digits and hyphens was put there.
+    std::str::from_utf8(memory).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -125,12 +125,14 @@ impl<'a> Target<'a> {
             Some((path, query)) => (path, Some(query)),
             None => (raw, None),
         };
-        if path.bytes().all(plain_byte) && !path.contains("//") && !path.contains("/.") {
+        let even = |byte: u8| plain_byte(byte) || byte.is_ascii_uppercase();
+        if path.bytes().all(even) && !path.contains("//") && !path.contains("/.") {
+            let dotted = path.contains("./") || path.ends_with('.');
             return Ok(Self {
                 path: Cow::Borrowed(path),
                 query,
                 unusual: Unusual::default(),
-                plain: !path.contains("./") && !path.ends_with('.'),
+                plain: !dotted && path.bytes().all(plain_byte),
             });
         }
         let (path, mut unusual) = decode(path)?;

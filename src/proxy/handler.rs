@@ -21,7 +21,7 @@ use crate::ui::{Clause, ErrorKind};
 use super::answers::{Answer, Body, ErrorText, Problem, Reply, title};
 use super::exchange::forward;
 use super::forward::Failure;
-use super::meters::{Entry, Outcome};
+use super::meters::{Entry, Outcome, without_secrets};
 use super::navigation::{Wish, wish};
 use super::own::{self, Prompt, to_sign_in};
 use super::policy::{Head, Known, Passage, Verdict, head, judge, question, who};
@@ -134,7 +134,7 @@ pub(super) async fn judged<C: Carrier>(
 ) -> Ending<C::Carried> {
     let gate = &*thread.gate;
     let now = gate.clock.now();
-    let request_id = entry.request_id.clone();
+    let request_id = entry.request_id;
     let mut reply =
         Reply { gate, wish: wish(&view), request_id: &request_id, now, portal: false, again: None };
 
@@ -146,8 +146,7 @@ pub(super) async fn judged<C: Carrier>(
             return Ending::Answer(reply.unreadable(why));
         }
     };
-    asked.host.as_ref().clone_into(&mut entry.host);
-    entry.path = without_secrets(asked.target.path());
+    entry.asks(&asked.host, asked.target.path());
     let again = asked.target.forwarded();
     reply.again = (reply.wish == Wish::Navigation).then_some(again.as_ref());
 
@@ -191,7 +190,7 @@ pub(super) async fn judged<C: Carrier>(
             return Ending::Answer(reply.lost(lost));
         }
     };
-    route.spec.name.as_str().clone_into(&mut entry.route);
+    entry.by(route.spec.name.as_str());
 
     // Whether they may.
     let verdict = judge(&snapshot, route, &known, &asked, reply.now);
@@ -426,7 +425,7 @@ async fn portal<C: Carrier>(
     carrier: &mut C,
 ) -> Answer {
     entry.outcome = Outcome::Portal;
-    "portal".clone_into(&mut entry.route);
+    entry.by("portal");
     if asked.target.path() == own::KEYS && matches!(asked.view.method, "GET" | "HEAD") {
         return own::keys(reply.gate);
     }
@@ -481,10 +480,4 @@ fn portal_request(reply: Reply<'_>, asked: &Asked<'_>, body: Bytes) -> Option<Re
     // Only now, when nothing of a client's can be taken for it.
     request.headers_mut().insert("cardea-request-id", HeaderValue::from_str(reply.request_id).ok()?);
     Some(request)
-}
-
-/// A path for the log: one-time links have their secret in it, also when somebody opens one on the wrong host, or with
-/// something before or behind it. No part as long as such a secret is written down.
-fn without_secrets(path: &str) -> String {
-    path.split('/').map(|part| if part.len() >= 40 { "*" } else { part }).collect::<Vec<_>>().join("/")
 }

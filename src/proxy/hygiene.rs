@@ -6,101 +6,110 @@
 use std::borrow::Cow;
 
 use crate::access::Snapshot;
-use crate::domain::route::folded_name;
+use crate::domain::route::{fold_name, folded_name};
 use crate::session::cookie;
 
 use super::view::{View, elements};
 
-/// Fields of one hop (RFC 9110 §7.6.1, and what older programs treat so).
-const HOP: [&str; 10] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Whether a field is one of the hop (RFC 9110 §7.6.1, and what older programs treat so). Takes a folded name.
+fn of_the_hop(folded: &str) -> bool {
+    matches!(
+        folded,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
-/// Fields that we write ourselves, or that upstreams believe of whoever stands before them. `proxy` becomes the variable
-/// `HTTP_PROXY` in CGI programs.
-const OURS: [&str; 27] = [
-    "cardea",
-    "cf-connecting-ip",
-    "client-ip",
-    "content-length",
-    "expect",
-    "fastly-client-ip",
-    "forwarded",
-    "host",
-    "proxy",
-    "true-client-ip",
-    "wl-proxy-client-ip",
-    "x-arr-clientcert",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded",
-    "x-host",
-    "x-http-host-override",
+/// Whether a field of this name is only ours to write: we write it ourselves, or upstreams believe it of whoever stands
+/// before them. Takes a folded name. `proxy` becomes the variable `HTTP_PROXY` in CGI programs.
+pub(super) fn ours(folded: &str) -> bool {
+    // By the first letter: most names end here.
+    match folded.as_bytes().first() {
+        Some(b'c') => {
+            matches!(folded, "cardea" | "cf-connecting-ip" | "client-ip" | "content-length")
+                || folded.starts_with("cardea-")
+                || folded.starts_with("client-cert")
+        }
+        Some(b'x') => folded.strip_prefix("x-").is_some_and(ours_extended),
+        Some(b's') => folded.starts_with("ssl-client-"),
+        _ => matches!(
+            folded,
+            "expect"
+                | "fastly-client-ip"
+                | "forwarded"
+                | "host"
+                | "proxy"
+                | "true-client-ip"
+                | "wl-proxy-client-ip"
+        ),
+    }
+}
+
+/// The same for names that begin with `x-`, without it.
+fn ours_extended(rest: &str) -> bool {
     // A rule names methods; the method that is decided on is the one that is done.
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-proxyuser-ip",
-    "x-real-ip",
-    // What other gateways and servers take for who somebody is.
-    "x-remote-user",
-    "x-tls-client-cert",
-    "x-user",
-    "x-webauth-email",
-    "x-webauth-user",
-];
-
-/// The same, by how they begin.
-const OURS_FROM: [&str; 14] = [
-    "cardea-",
-    "x-amzn-oidc-",
-    "x-auth-request-",
-    "x-envoy-",
-    "x-ms-client-principal",
-    "client-cert",
-    "ssl-client-",
-    "x-amzn-mtls-",
-    "x-client-cert",
-    "x-client-ssl-",
-    "x-forwarded-",
-    "x-original-",
-    "x-rewrite-",
-    "x-ssl-",
-];
+    let methods = ["http-method", "http-method-override", "method-override"];
+    let exact = [
+        "arr-clientcert",
+        "client-ip",
+        "cluster-client-ip",
+        "forwarded",
+        "host",
+        "http-host-override",
+        "proxyuser-ip",
+        "real-ip",
+        "tls-client-cert",
+        // What other gateways and servers take for who somebody is.
+        "remote-user",
+        "user",
+        "webauth-email",
+        "webauth-user",
+    ];
+    let from = [
+        "amzn-mtls-",
+        "amzn-oidc-",
+        "auth-request-",
+        "client-cert",
+        "client-ssl-",
+        "envoy-",
+        "forwarded-",
+        "ms-client-principal",
+        "original-",
+        "rewrite-",
+        "ssl-",
+    ];
+    methods.contains(&rest) || exact.contains(&rest) || from.iter().any(|start| rest.starts_with(start))
+}
 
 /// The fields of a request that an upstream may see, each as received but for our cookies.
 pub(super) fn kept<'a>(view: &View<'a>, snapshot: &Snapshot) -> Vec<(&'a [u8], Cow<'a, [u8]>)> {
-    let listed: Vec<String> = view.values("connection").flat_map(elements).map(folded_name).collect();
+    let listed = listed(view.values("connection"));
     let mut kept = Vec::with_capacity(view.fields.len() + 8);
+    let mut memory = Vec::with_capacity(64);
     for (name, value) in view.fields {
-        let folded = folded_name(name);
-        if ours(&folded)
-            || HOP.contains(&folded.as_str())
-            || listed.contains(&folded)
-            || snapshot.manages(&folded)
+        let folded = fold_name(name, &mut memory);
+        if ours(folded)
+            || of_the_hop(folded)
+            || listed.iter().any(|name| name == folded)
+            || snapshot.manages(folded)
         {
             continue;
         }
-        match folded.as_str() {
-            "cookie" => kept.extend(without_ours(value).map(|value| (*name, value))),
-            _ => kept.push((*name, Cow::Borrowed(*value))),
+        if folded == "cookie" {
+            kept.extend(without_ours(value).map(|value| (*name, value)));
+        } else {
+            kept.push((*name, Cow::Borrowed(*value)));
         }
     }
     kept
-}
-
-/// Whether a field of this name is only ours to write.
-pub(super) fn ours(folded: &str) -> bool {
-    OURS.contains(&folded) || OURS_FROM.iter().any(|start| folded.starts_with(start))
 }
 
 /// A `Cookie` field without our cookies; the others byte for byte. `None` when nothing is left.
@@ -122,13 +131,14 @@ fn without_ours(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 /// Whether a field of an upstream's answer passes to the client. `listed` are the names in its `Connection` fields.
 /// `Trailer` passes, for response trailers do.
 pub(super) fn answer_passes(name: &[u8], value: &[u8], listed: &[String]) -> bool {
-    let folded = folded_name(name);
-    let hop = folded != "trailer" && HOP.contains(&folded.as_str());
+    let mut memory = Vec::with_capacity(64);
+    let folded = fold_name(name, &mut memory);
+    let hop = folded != "trailer" && of_the_hop(folded);
     let cookie_of_ours = folded == "set-cookie" && cookie::ours(cookie_name(value));
     !(hop
         || folded == "cardea"
         || folded.starts_with("cardea-")
-        || listed.contains(&folded)
+        || listed.iter().any(|name| name == folded)
         || cookie_of_ours)
 }
 
@@ -136,13 +146,16 @@ pub(super) fn answer_passes(name: &[u8], value: &[u8], listed: &[String]) -> boo
 pub(super) fn trailer_passes(name: &[u8]) -> bool {
     let folded = folded_name(name);
     !(ours(&folded)
-        || HOP.contains(&folded.as_str())
+        || of_the_hop(&folded)
         || matches!(folded.as_str(), "set-cookie" | "cache-control" | "location"))
 }
 
-/// The names that the `Connection` fields of an answer list.
+/// The names that `Connection` fields list, folded. Its everyday options are no names of fields.
 pub(super) fn listed<'a>(connection: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    connection.flat_map(elements).map(folded_name).collect()
+    let option = |element: &&[u8]| {
+        [&b"keep-alive"[..], b"close", b"upgrade"].iter().any(|option| element.eq_ignore_ascii_case(option))
+    };
+    connection.flat_map(elements).filter(|element| !option(element)).map(folded_name).collect()
 }
 
 /// The name under which a browser will send a cookie back. One that was set without a name comes back as its bare value,
@@ -320,7 +333,7 @@ mod tests {
             (b"X-Kept", b"1"),
         ];
         assert_eq!(names(&fields), ["X-Kept"]);
-        for name in HOP.iter().chain(&["host", "content-length", "expect"]) {
+        for name in ["te", "trailer", "upgrade", "http2-settings", "proxy-authorization", "host", "expect"] {
             assert!(names(&[(name.as_bytes(), b"x")]).is_empty(), "{name}");
         }
     }

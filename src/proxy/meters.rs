@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::domain::SessionId;
@@ -88,7 +89,7 @@ impl Outcome {
 
 /// The meters of a thread.
 pub(super) struct Meters {
-    counters: RefCell<HashMap<(Box<str>, Outcome), Counter>>,
+    counters: RefCell<HashMap<(Box<str>, Outcome), Counter, RandomState>>,
     decisions: Histogram,
     in_flight: Gauge,
     connections: Gauge,
@@ -174,31 +175,55 @@ impl PartialEq for dyn Key + '_ {
 
 impl Eq for dyn Key + '_ {}
 
+/// The id of a request, as text: for the log, for the upstream, for the person.
+#[derive(Clone, Copy)]
+pub(super) struct RequestId([u8; 36]);
+
+impl RequestId {
+    pub(super) fn new(id: uuid::Uuid) -> Self {
+        let mut text = [0; 36];
+        id.hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+}
+
+impl std::ops::Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Hexadecimal digits and hyphens.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// One request on its way. Counted and logged when it is dropped: after the last byte of its answer, or when either side
 /// goes away.
 pub(super) struct Entry {
     meters: Rc<Meters>,
     started: Stopwatch,
-    pub(super) method: String,
-    pub(super) host: String,
-    /// The canonical path, without the query: what comes after `?` may be a secret.
-    pub(super) path: String,
-    pub(super) route: String,
+    /// Whether there will be a line in the log. If not, what only stands there is not written down.
+    logged: bool,
+    method: String,
+    host: String,
+    path: String,
+    route: String,
     pub(super) rule: usize,
     pub(super) outcome: Outcome,
     pub(super) session: Option<SessionId>,
-    pub(super) request_id: String,
+    pub(super) request_id: RequestId,
     pub(super) status: u16,
     pub(super) bytes: u64,
 }
 
 impl Entry {
-    pub(super) fn begin(meters: &Rc<Meters>, method: &str, request_id: String) -> Self {
+    pub(super) fn begin(meters: &Rc<Meters>, method: &str, request_id: RequestId) -> Self {
         meters.in_flight.increment(1);
+        let logged = tracing::enabled!(target: "access", tracing::Level::INFO);
         Self {
             meters: Rc::clone(meters),
             started: Stopwatch::start(),
-            method: method.chars().take(32).collect(),
+            logged,
+            method: if logged { method.chars().take(32).collect() } else { String::new() },
             host: String::new(),
             path: String::new(),
             route: "-".to_owned(),
@@ -209,6 +234,19 @@ impl Entry {
             status: 0,
             bytes: 0,
         }
+    }
+
+    /// Notes what is asked: the canonical path, without the query, for what comes after `?` may be a secret.
+    pub(super) fn asks(&mut self, host: &str, path: &str) {
+        if self.logged {
+            host.clone_into(&mut self.host);
+            self.path = without_secrets(path);
+        }
+    }
+
+    /// Notes by which route, or which part of Cardea.
+    pub(super) fn by(&mut self, route: &str) {
+        route.clone_into(&mut self.route);
     }
 
     /// Notes the decision.
@@ -231,6 +269,9 @@ impl Drop for Entry {
     fn drop(&mut self) {
         self.meters.in_flight.decrement(1);
         self.meters.count(&self.route, self.outcome);
+        if !self.logged {
+            return;
+        }
         tracing::info!(
             target: "access",
             method = %self.method,
@@ -241,10 +282,16 @@ impl Drop for Entry {
             route.id = %self.route,
             rule = self.rule,
             session.id = self.session.map(tracing::field::display),
-            request.id = %self.request_id,
+            request.id = &*self.request_id,
             duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             bytes = self.bytes,
             "request"
         );
     }
+}
+
+/// A path for the log: one-time links have their secret in it, also when somebody opens one on the wrong host, or with
+/// something before or behind it. No part as long as such a secret is written down.
+pub(super) fn without_secrets(path: &str) -> String {
+    path.split('/').map(|part| if part.len() >= 40 { "*" } else { part }).collect::<Vec<_>>().join("/")
 }

@@ -163,9 +163,9 @@ impl Head<'_> {
 /// When the identity cannot be signed. Then nothing may be forwarded.
 pub(super) fn head<'a>(
     gate: &Gate,
-    passage: &Passage<'_>,
+    passage: &Passage<'a>,
     asked: &'a Asked<'_>,
-    request_id: &str,
+    request_id: &'a str,
     now: Timestamp,
 ) -> Result<Head<'a>, CryptoError> {
     let (route, snapshot) = (passage.route(), passage.snapshot);
@@ -174,14 +174,12 @@ pub(super) fn head<'a>(
         None => None,
     };
     let (scheme, authority) = route.origin.split_once("://").unwrap_or_default();
-    let ours: [(&'static str, String); 4] = [
-        ("x-forwarded-for", asked.address.to_string()),
-        ("x-forwarded-proto", scheme.to_owned()),
-        ("x-forwarded-host", authority.to_owned()),
-        ("cardea-request-id", request_id.to_owned()),
-    ];
     let mut fields = hygiene::kept(&asked.view, snapshot);
-    fields.extend(ours.map(|(name, value)| (name.as_bytes(), Cow::Owned(value.into_bytes()))));
+    let mut ours = |name: &'static str, value| fields.push((name.as_bytes(), value));
+    ours("x-forwarded-for", Cow::Owned(asked.address.to_string().into_bytes()));
+    ours("x-forwarded-proto", Cow::Borrowed(scheme.as_bytes()));
+    ours("x-forwarded-host", Cow::Borrowed(authority.as_bytes()));
+    ours("cardea-request-id", Cow::Borrowed(request_id.as_bytes()));
     let host = route.spec.pass_host.then(|| asked.authority());
     Ok(Head { method: asked.view.method, target: asked.target.forwarded(), host, fields, identity })
 }

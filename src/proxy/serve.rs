@@ -19,7 +19,7 @@ use crate::domain::Chance;
 
 use super::handler;
 use super::http1::{self, Left};
-use super::meters::Meters;
+use super::meters::{Meters, RequestId};
 use super::rewound::Rewound;
 use super::upstream::Upstreams;
 use super::{Front, Gate};
@@ -73,7 +73,7 @@ impl Thread {
     }
 
     /// An id for a request: a UUID of version 7. Its chance is drawn for many at once, since it keeps nothing secret.
-    pub(super) fn request_id(&self) -> String {
+    pub(super) fn request_id(&self) -> RequestId {
         let millis = u64::try_from(self.gate.clock.now().millis()).unwrap_or_default();
         let mut random = [0; 10];
         let mut chance = self.chance.borrow_mut();
@@ -84,7 +84,7 @@ impl Thread {
         for byte in &mut random {
             *byte = chance.pop().unwrap_or_default();
         }
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+        RequestId::new(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 }
 

@@ -234,7 +234,7 @@ impl<S: Stream> Client<S> {
         let mut entry = Entry::begin(&thread.meters, "-", thread.request_id());
         (entry.outcome, entry.status) = (Outcome::BadRequest, status);
         let gate = &*thread.gate;
-        let id = entry.request_id.clone();
+        let id = entry.request_id;
         let reply = Reply {
             gate,
             wish: Wish::Data,
