@@ -1,11 +1,12 @@
 # Every target is one script in .ci/, so that a person and a machine run the same thing.
 
-.PHONY: help demo test check
+.PHONY: help demo test check bench
 
 help:
 	@echo 'make demo    install what is missing, build, start the demo and print where to go'
 	@echo 'make test    install what is missing and run every test: both database engines, a real browser'
 	@echo 'make check   format, lints, documentation, dependency policy'
+	@echo 'make bench   measure speed beside nginx and Apache (BENCH=full: every cell)'
 
 demo:
 	@.ci/demo
@@ -15,3 +16,6 @@ test:
 
 check:
 	@.ci/check
+
+bench:
+	@.ci/bench
