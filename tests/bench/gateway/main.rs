@@ -375,7 +375,7 @@ impl Bench<'_> {
         for (number, (site, variant)) in cardeas.iter().zip(VARIANTS).enumerate() {
             let (process, _) = site.serve(Some(TARGET_CORE))?;
             let own = folder.join(format!("one-{number}"));
-            fs::write(&own, self.runtime.block_on(site.sign_in(0))?)?;
+            fs::write(&own, self.runtime.block_on(site.sign_in(product::VISITOR))?)?;
             if number == 0 {
                 fs::copy(&own, &one)?;
             }
@@ -387,8 +387,8 @@ impl Bench<'_> {
                 many: many.clone(),
                 tells: &[
                     "cardea-user:",
-                    "cardea-username: u0000\r\n",
-                    "cardea-email: u0000@acme.example\r\n",
+                    "cardea-username: u1000\r\n",
+                    "cardea-email: u1000@acme.example\r\n",
                     "cardea-groups: staff\r\n",
                     "cardea-tenant: acme\r\n",
                     "cardea-assertion: ey",
@@ -427,7 +427,7 @@ impl Bench<'_> {
             address: listen,
             many: one.clone(),
             one,
-            tells: &["oidc_claim_sub: u0000\r\n"],
+            tells: &["oidc_claim_sub: u1000\r\n"],
             hides: &[],
             keeps: false,
         })
@@ -522,7 +522,7 @@ impl Bench<'_> {
             site.import_people()?;
             let (_process, _) = site.serve(None)?;
             let line = folder.join("one");
-            fs::write(&line, self.runtime.block_on(site.sign_in(0))?)?;
+            fs::write(&line, self.runtime.block_on(site.sign_in(product::VISITOR))?)?;
             let load = |seconds| Load {
                 scheme: "http",
                 address: listen,

@@ -27,6 +27,8 @@ use super::peers::shown;
 const PASSWORD: &str = "maple-ferry-31";
 /// How many people there are; each has as many sessions as it takes.
 pub(crate) const PEOPLE: usize = 1000;
+/// One more, who signs in over HTTP: that ends the oldest of somebody who has too many sessions.
+pub(crate) const VISITOR: usize = PEOPLE;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cardea");
 
@@ -150,7 +152,7 @@ slug   = "staff"
     pub(crate) fn import_people(&self) -> anyhow::Result<()> {
         let hash = password_hash::hash(&Password::parse(PASSWORD)?, &OsChance)?;
         let mut lines = String::new();
-        for number in 0..PEOPLE {
+        for number in 0..=VISITOR {
             let name = person(number);
             let line = json!({
                 "username": name, "name": format!("Grace Hopper {number}"), "email": format!("{name}@acme.example"),

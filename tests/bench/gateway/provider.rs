@@ -96,8 +96,8 @@ async fn token(State(provider): State<Arc<Provider>>, Form(redeemed): Form<Redee
     };
     let now = SystemClock::default().now().seconds();
     let claims = json!({
-        "iss": provider.issuer, "sub": "u0000", "aud": CLIENT, "nonce": nonce, "iat": now, "exp": now + 3600,
-        "name": "Grace Hopper", "email": "u0000@acme.example", "preferred_username": "u0000", "groups": ["staff"],
+        "iss": provider.issuer, "sub": "u1000", "aud": CLIENT, "nonce": nonce, "iat": now, "exp": now + 3600,
+        "name": "Grace Hopper", "email": "u1000@acme.example", "preferred_username": "u1000", "groups": ["staff"],
     });
     let part = |value: &Value| BASE64.encode(value.to_string());
     let text = format!("{}.{}", part(&json!({"alg": "ES256", "kid": "bench", "typ": "JWT"})), part(&claims));
