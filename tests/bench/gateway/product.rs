@@ -40,7 +40,10 @@ pub(crate) struct Variant {
 }
 
 /// The ways that are measured.
-pub(crate) const VARIANTS: &[Variant] = &[Variant { name: "Cardea", server: "" }];
+pub(crate) const VARIANTS: &[Variant] = &[
+    Variant { name: "Cardea", server: "" },
+    Variant { name: "Cardea, data_plane = \"hyper\"", server: "data_plane = \"hyper\"" },
+];
 
 /// The host of a route.
 pub(crate) fn host(number: usize) -> String {
