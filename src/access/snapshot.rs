@@ -1,6 +1,6 @@
 //! What decisions are made on: routes compiled against the tenant tree. Immutable; swapped as a whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -57,6 +57,7 @@ pub struct Snapshot {
     hosts: HashMap<Box<str>, Vec<Arc<Route>>, RandomState>,
     routes: Vec<Arc<Route>>,
     managed: HashSet<String, RandomState>,
+    carriers: Vec<String>,
     unresolved: Vec<String>,
 }
 
@@ -171,6 +172,7 @@ impl Snapshot {
             hosts: HashMap::default(),
             routes: Vec::new(),
             managed: HashSet::default(),
+            carriers: Vec::new(),
             unresolved: Vec::new(),
         };
         for spec in routes {
@@ -186,6 +188,11 @@ impl Snapshot {
         let custom =
             routes.iter().flat_map(|spec| spec.headers.headers.iter().map(|(name, _)| name.as_str()));
         snapshot.managed = presets.chain(custom).map(|name| route::folded_name(name.as_bytes())).collect();
+        let own = route::HeaderPreset::named("cardea");
+        let used = routes.iter().map(|spec| &spec.headers).chain(&own);
+        let used = used.flat_map(|preset| preset.headers.iter().map(|(name, _)| name.as_str()));
+        let carriers: BTreeSet<&str> = used.chain(route::BESIDES).collect();
+        snapshot.carriers = carriers.into_iter().map(str::to_owned).collect();
         for routes in snapshot.hosts.values_mut() {
             routes.sort_by_key(|route| std::cmp::Reverse(route.spec.prefix.len()));
         }
@@ -220,6 +227,11 @@ impl Snapshot {
     #[must_use]
     pub fn manages(&self, folded: &str) -> bool {
         self.managed.contains(folded)
+    }
+
+    /// The names of all header fields that carry identity on any route, and of those that are ours on every route.
+    pub fn carries_identity(&self) -> impl Iterator<Item = &str> {
+        self.carriers.iter().map(String::as_str)
     }
 
     /// A route by name.

@@ -226,6 +226,7 @@ impl World {
             host: Hostname::parse("reports.example.com").unwrap(),
             prefix: String::new(),
             to: vec![Upstream { host: "127.0.0.1".into(), port: 1 }],
+            forward_auth: false,
             tenant: self.tenant.map(|n| slug(TENANTS[n])),
             at: None,
             rules,

@@ -62,6 +62,7 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     };
     note("server.public_url", old.server.public_url != new.server.public_url);
     note("server.listen", old.server.listen != new.server.listen);
+    note("server.forward_auth_listen", old.server.forward_auth_listen != new.server.forward_auth_listen);
     note("server.ops_listen", old.server.ops_listen != new.server.ops_listen);
     note("server.control_socket", old.server.control_socket != new.server.control_socket);
     note("server.trusted_proxies", old.server.trusted_proxies != new.server.trusted_proxies);

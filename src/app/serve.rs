@@ -24,7 +24,7 @@ use super::telemetry;
 use crate::access::Authority;
 use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings};
 use crate::domain::Span;
-use crate::proxy::{self, Arrival, ControlPlane, Gate, PortalAnswer, PortalBody, PortalService};
+use crate::proxy::{self, Arrival, ControlPlane, Door, Gate, PortalAnswer, PortalBody, PortalService};
 use crate::sys::{OsChance, Pool, SystemClock};
 use crate::web::{self, ClientAddress};
 
@@ -101,10 +101,11 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     };
     let mut threads = Vec::new();
     for number in 0..count {
-        let listeners: Vec<_> = server
-            .listen
-            .iter()
-            .map(|address| proxy::bind(*address).with_context(|| taken(*address)))
+        let front = server.listen.iter().map(|address| (Door::Front, *address));
+        let asked = server.forward_auth_listen.map(|address| (Door::ForwardAuth, address));
+        let listeners: Vec<_> = front
+            .chain(asked)
+            .map(|(door, address)| Ok((door, proxy::bind(address).with_context(|| taken(address))?)))
             .collect::<anyhow::Result<_>>()?;
         let name = format!("data-{number}");
         threads.push(proxy::spawn_thread(Arc::clone(&gate), listeners, stopping.clone(), &name)?);

@@ -94,6 +94,7 @@ fn server(root: &raw::Root, storage: Option<&Storage>, desk: &mut Desk<'_>) -> O
     Some(Server {
         public_url: raw.public_url.value.clone(),
         listen: raw.listen.iter().map(|listen| listen.value).collect(),
+        forward_auth_listen: raw.forward_auth_listen.0.as_ref().map(|listen| listen.value),
         ops_listen: raw.ops_listen.value,
         control_socket: control_socket(raw, storage, desk),
         trusted_proxies: raw.trusted_proxies.iter().map(|net| net.value).collect(),
@@ -121,7 +122,7 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
     }
     let off = root.tls.0.as_ref().is_some_and(|tls| tls.mode.value == TlsMode::Off);
     let mut taken: Vec<&Written<SocketAddr>> = Vec::new();
-    for listen in raw.listen.iter().chain([&raw.ops_listen]) {
+    for listen in raw.listen.iter().chain(&raw.forward_auth_listen.0).chain([&raw.ops_listen]) {
         let same = |first: &&&Written<SocketAddr>| first.value == listen.value && listen.value.port() != 0;
         if let Some(first) = taken.iter().find(same) {
             desk.fault(Code::Contradiction, listen.spot, format!("{} is listened on twice", listen.value))
@@ -147,6 +148,14 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
             .help("write the name that others use, or listen on 127.0.0.1 alone")
             .also(listen.spot, "others can reach this");
         }
+    }
+    if let Some(listen) = &raw.forward_auth_listen.0
+        && !listen.value.ip().is_loopback()
+        && raw.trusted_proxies.is_empty()
+    {
+        desk.fault(Code::BeyondLoopback, listen.spot, format!("{} can be reached by anybody", listen.value))
+            .label("only proxies that are named may ask who somebody is")
+            .help("listen on 127.0.0.1, or name the proxies that ask in server.trusted_proxies");
     }
     if !raw.ops_listen.value.ip().is_loopback() {
         desk.fault(Code::OpenOps, raw.ops_listen.spot, "health and metrics can be read without sign-in")

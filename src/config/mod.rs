@@ -107,13 +107,16 @@ fn load_from(options: &Options, usual: &[PathBuf]) -> Result<Loaded, Report> {
     let networks = compile::networks(&raw);
     let catalogue = Catalogue::compile(&raw, &mut desk);
     let server = raw.server.0.as_ref();
-    let listen =
-        server.map(|server| server.listen.iter().chain([&server.ops_listen]).map(|at| at.value).collect());
+    let listen = server.map(|server| {
+        let all = server.listen.iter().chain(&server.forward_auth_listen.0).chain([&server.ops_listen]);
+        all.map(|at| at.value).collect()
+    });
     let around = Surroundings {
         catalogue: &catalogue,
         networks: &networks,
         public_url: server.map(|server| &server.public_url.value),
         listen: listen.unwrap_or_default(),
+        forward_auth: server.is_none_or(|server| server.forward_auth_listen.0.is_some()),
     };
     let routes = routes::routes(&raw, &around, &mut desk);
     desk.check_variables();

@@ -52,6 +52,9 @@ section! {
         public_url: Written<PublicUrl>,
         /// Where requests are taken. Beyond loopback only with `tls.mode = "off"` and `trusted_proxies`.
         listen: Vec<Written<SocketAddr>> = ["127.0.0.1:8600"],
+        /// Where other proxies ask about the requests that they forward: nginx, Traefik, Caddy and Envoy. Only this
+        /// machine and `trusted_proxies` may. Beyond loopback only with `trusted_proxies`.
+        forward_auth_listen: Maybe<Written<SocketAddr>>,
         /// Where health (`/healthz`, `/readyz`) and metrics (`/metrics`) are served, without sign-in.
         ops_listen: Written<SocketAddr> = "127.0.0.1:9600",
         /// The Unix socket over which the command line speaks to the running server. By default `cardea.sock` beside
@@ -261,8 +264,11 @@ section! {
         host: Written<Hostname>,
         /// The path under which it answers, with everything below; by default the whole host. It is passed on as it is.
         path: Written<Prefix> = "/",
-        /// Where requests go: one or more of `http://HOST:PORT`.
-        to: Vec<Written<Upstream>>,
+        /// Where requests go: one or more of `http://HOST:PORT`. Needed unless `forward_auth` is set.
+        to: Vec<Written<Upstream>> = [],
+        /// Whether another proxy forwards the requests and asks here about each, at `server.forward_auth_listen`. Then
+        /// there is no `to`: what comes to this route by itself is answered only below `/.cardea/`.
+        forward_auth: Written<bool> = false,
         /// The tenant whose app it is; can be left out when there is only one. `""` is none: then policies name
         /// groups, roles and permissions with their tenant.
         tenant: Maybe<Written<TenantRef>>,
@@ -345,7 +351,7 @@ pub(super) fn not_built(path: &str) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-const NOT_BUILT: [(&str, &str); 38] = [
+const NOT_BUILT: [(&str, &str); 37] = [
     ("brand.accent", "a colour of your own"),
     ("brand.help_url", "a link to your own help"),
     ("brand.logo", "a logo of your own"),
@@ -365,7 +371,6 @@ const NOT_BUILT: [(&str, &str); 38] = [
     ("route.websocket", "a switch for WebSockets"),
     ("route.websockets", "a switch for WebSockets"),
     ("server.body_limit", "a limit for bodies"),
-    ("server.forward_auth_listen", "decisions for other proxies"),
     ("server.http_redirect", "redirects from plain HTTP, which come with TLS"),
     ("session.console_fresh", "a fresh factor for the console"),
     ("session.remember_me", "long sessions"),

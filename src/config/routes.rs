@@ -25,6 +25,8 @@ pub(super) struct Surroundings<'s> {
     pub(super) public_url: Option<&'s PublicUrl>,
     /// Every address that Cardea itself listens on.
     pub(super) listen: Vec<SocketAddr>,
+    /// Whether other proxies can ask at all.
+    pub(super) forward_auth: bool,
 }
 
 /// All routes, and the landings that name them.
@@ -195,6 +197,7 @@ impl Reader<'_> {
             host: raw.host.value.clone(),
             prefix: raw.path.value.0.clone(),
             to,
+            forward_auth: raw.forward_auth.value,
             tenant: self.tenant.cloned(),
             at: raw.at.0.as_ref().map(|at| at.value.clone()),
             rules,
@@ -236,9 +239,24 @@ impl Reader<'_> {
     }
 
     fn upstreams(&self, desk: &mut Desk<'_>) -> Vec<Upstream> {
-        if self.raw.to.is_empty() && !desk.torn.contains("route") {
-            desk.fault(Code::Missing, self.raw.spot, "`route.to` names no upstream")
-                .help("write to = [\"http://10.0.4.12:8080\"]");
+        let guarded = &self.raw.forward_auth;
+        match self.raw.to.first() {
+            Some(to) if guarded.value => {
+                desk.fault(Code::Contradiction, to.spot, "a route with `forward_auth` goes nowhere by itself")
+                    .help("leave out `to`, where the proxy that asks forwards; or `forward_auth`, where Cardea does")
+                    .also(guarded.spot, "another proxy forwards, says this");
+            }
+            None if !guarded.value && !desk.torn.contains("route") => {
+                desk.fault(Code::Missing, self.raw.spot, "`route.to` names no upstream").help(
+                    "write to = [\"http://10.0.4.12:8080\"], or forward_auth = true where another proxy forwards",
+                );
+            }
+            _ => {}
+        }
+        if guarded.value && !self.around.forward_auth && !desk.torn.contains("server") {
+            desk.fault(Code::Missing, guarded.spot, "no other proxy can ask about this route")
+                .label("`server.forward_auth_listen` is missing")
+                .help("write forward_auth_listen = \"127.0.0.1:8601\" in [server]");
         }
         for to in &self.raw.to {
             if self.around.listen.iter().any(|own| is_own(&to.value, *own)) {

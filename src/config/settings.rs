@@ -41,6 +41,8 @@ pub struct Server {
     pub public_url: PublicUrl,
     /// Where requests are taken.
     pub listen: Vec<SocketAddr>,
+    /// Where other proxies ask about the requests that they forward.
+    pub forward_auth_listen: Option<SocketAddr>,
     /// Where health and metrics are served.
     pub ops_listen: SocketAddr,
     /// The Unix socket that the command line speaks to.

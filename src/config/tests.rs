@@ -130,6 +130,10 @@ fn cases_of_files_and_values() -> Cases {
         ("no public address", House::new("[server]\n"), vec![("E0107", 1)]),
         ("no host", with("[[route]]\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0107", 3)]),
         ("no upstream", with("[[route]]\nhost = \"a.example.com\"\nallow = [\"signed-in\"]\n"), vec![("E0107", 3)]),
+        ("guarded, and nobody can ask", with("[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nallow = [\"signed-in\"]\n"), vec![("E0107", 5)]),
+        ("guarded", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nallow = [\"signed-in\"]\n"), vec![]),
+        ("guarded, with an upstream", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\nforward_auth = true\nallow = [\"signed-in\"]\n"), vec![("E0310", 6)]),
+        ("a route to where questions are asked", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nto = [\"http://127.0.0.1:8601\"]\nallow = [\"signed-in\"]\n"), vec![("E0218", 6)]),
         ("no upstream in the list", with("[[route]]\nhost = \"a.example.com\"\nto = []\nallow = [\"signed-in\"]\n"), vec![("E0107", 3)]),
         ("no listener", server("listen = []\n"), vec![("E0107", 1)]),
         ("a group without tenant", with(&format!("{two}[[group]]\nslug = \"staff\"\n")), vec![("E0107", 7)]),
@@ -186,6 +190,10 @@ fn cases_of_files_and_values() -> Cases {
         ("a long lease", with("[storage]\nlease = \"2m\"\n"), vec![("E0302", 4)]),
         ("a negative number", with("[session]\nper_user = -1\n"), vec![("E0302", 4)]),
         ("beyond loopback", server("listen = [\"127.0.0.1:1\", \"0.0.0.0:2\"]\n"), vec![("E0303", 3)]),
+        ("questions beyond loopback", server("forward_auth_listen = \"0.0.0.0:2\"\n"), vec![("E0303", 3)]),
+        ("questions beyond loopback of proxies that are named", server("forward_auth_listen = \"10.0.0.2:2\"\ntrusted_proxies = [\"10.0.0.1\"]\n"), vec![]),
+        ("questions where requests are taken", server("forward_auth_listen = \"127.0.0.1:8600\"\n"), vec![("E0310", 3)]),
+        ("questions where health is", server("forward_auth_listen = \"127.0.0.1:9600\"\n"), vec![("E0310", 1)]),
         ("beyond loopback, half said", server("listen = [\"[::]:2\"]\n[tls]\nmode = \"off\"\n"), vec![("E0303", 3)]),
         ("trusting everybody", server("trusted_proxies = [\"10.0.0.0/8\", \"fc00::/7\", \"0.0.0.0/0\", \"::/0\"]\n"), vec![("E0304", 3), ("E0304", 3)]),
         ("trusting everybody in halves", server("trusted_proxies = [\"0.0.0.0/1\", \"128.0.0.0/1\", \"::ffff:0:0/96\"]\n"), vec![("E0304", 3), ("E0304", 3), ("E0304", 3)]),
@@ -215,7 +223,7 @@ fn cases_of_files_and_values() -> Cases {
         ("a route over plain http", House::new("[server]\npublic_url = \"http://access.localhost:8600\"\n[[route]]\nhost = \"wiki.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("W0310", 4)]),
         // Several at once: nothing hides anything else.
         ("all at once", with("[log]\nformat = \"x\"\nlvl = 1\n[session]\nidle = 5\n[[route]]\nhost = \"a b\"\n[[route]]\nhost = \"c.example.com\"\nto = [\"http://10.0.0.1\"]\n"),
-            vec![("E0301", 4), ("E0105", 5), ("E0108", 7), ("E0107", 8), ("E0301", 9)]),
+            vec![("E0301", 4), ("E0105", 5), ("E0108", 7), ("E0301", 9)]),
     ]
 }
 

@@ -20,8 +20,10 @@ pub struct Route {
     pub host: Hostname,
     /// The path prefix it answers on, without trailing slash; empty for the whole host.
     pub prefix: String,
-    /// Where requests go.
+    /// Where requests go; nowhere when another proxy forwards them.
     pub to: Vec<Upstream>,
+    /// Whether another proxy forwards its requests and asks here about each.
+    pub forward_auth: bool,
     /// The tenant whose app it is.
     pub tenant: Option<Slug>,
     /// The place at which permissions must hold; by default the tenant.
@@ -202,6 +204,10 @@ pub const PRESETS: [Preset; 8] = [
     ),
     ("none", &[]),
 ];
+
+/// What an upstream may be told besides, whatever the preset.
+pub const BESIDES: [&str; 4] =
+    ["cardea-groups-truncated", "cardea-impersonator", "cardea-request-id", "cardea-roles-truncated"];
 
 impl HeaderPreset {
     /// A preset by name.

@@ -18,7 +18,7 @@ use crate::domain::{self, Actor, AuditEvent};
 use crate::session::Record;
 use crate::ui::{Clause, ErrorKind};
 
-use super::answers::{Answer, Body, ErrorText, Problem, Reply, title};
+use super::answers::{Answer, Body, ErrorText, Problem, Reply, set, title};
 use super::exchange::forward;
 use super::forward::Failure;
 use super::meters::{Entry, Outcome, without_secrets};
@@ -26,9 +26,9 @@ use super::navigation::{Wish, wish};
 use super::own::{self, Prompt, to_sign_in};
 use super::policy::{Head, Known, Passage, Verdict, head, judge, question, who};
 use super::refusals::Refusal;
-use super::serve::Thread;
+use super::serve::{Door, Thread};
 use super::view::{Asked, Field, View};
-use super::{Arrival, answers};
+use super::{Arrival, answers, forward_auth};
 
 /// The most bytes of a request's body to the portal.
 const MOST_PORTAL_BODY: usize = 64 * 1024;
@@ -70,7 +70,12 @@ pub(super) enum Ending<C> {
 }
 
 /// Answers a request that the HTTP library has read.
-pub(super) async fn answer(thread: Rc<Thread>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+pub(super) async fn answer(
+    thread: Rc<Thread>,
+    door: Door,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Answer {
     let mut entry = Box::new(Entry::begin(&thread.meters, request.method().as_str(), thread.request_id()));
     let (parts, body) = request.into_parts();
     let fields: Vec<Field<'_>> =
@@ -78,7 +83,7 @@ pub(super) async fn answer(thread: Rc<Thread>, request: Request<Incoming>, peer:
     let target = raw_target(&parts.uri);
     let view = View { method: parts.method.as_str(), target: &target, fields: &fields, peer };
     let mut library = Library { thread: &thread, body: Some(body) };
-    let answer = match judged(&thread, &mut entry, view, &mut library).await {
+    let answer = match judged(&thread, door, &mut entry, view, &mut library).await {
         Ending::Answer(answer) | Ending::Carried(answer) => answer,
     };
     entry.status = answer.status().as_u16();
@@ -125,8 +130,22 @@ fn raw_target(uri: &Uri) -> String {
     }
 }
 
-/// Every step in order. Each may end it with an answer; only the last reaches an upstream.
+/// Judges a request, or a question about one.
 pub(super) async fn judged<C: Carrier>(
+    thread: &Rc<Thread>,
+    door: Door,
+    entry: &mut Entry,
+    view: View<'_>,
+    carrier: &mut C,
+) -> Ending<C::Carried> {
+    match door {
+        Door::Front => came(thread, entry, view, carrier).await,
+        Door::ForwardAuth => Ending::Answer(Box::pin(forward_auth::judged(&thread.gate, entry, view)).await),
+    }
+}
+
+/// Every step in order. Each may end it with an answer; only the last reaches an upstream.
+async fn came<C: Carrier>(
     thread: &Rc<Thread>,
     entry: &mut Entry,
     view: View<'_>,
@@ -182,37 +201,24 @@ pub(super) async fn judged<C: Carrier>(
     // Which app.
     let route = match snapshot.locate(&asked.host, &asked.target) {
         Ok(route) => route,
-        Err(lost) => {
-            entry.outcome = match lost {
-                Lost::Host | Lost::Path => Outcome::NoRoute,
-                Lost::Ambiguous | Lost::Unusual(_) => Outcome::BadRequest,
-            };
-            return Ending::Answer(reply.lost(lost));
-        }
+        Err(lost) => return Ending::Answer(no_way(reply, entry, lost)),
     };
     entry.by(route.spec.name.as_str());
+    if route.spec.forward_auth {
+        entry.outcome = Outcome::NoRoute;
+        return Ending::Answer(guarded_elsewhere(reply));
+    }
 
     // Whether they may.
     let verdict = judge(&snapshot, route, &known, &asked, reply.now);
     entry.decided();
     let answer = match verdict {
         Verdict::Pass(passage) => return pass(reply, entry, &passage, &asked, carrier).await,
-        Verdict::Ambiguous(lost) => {
-            entry.outcome = Outcome::BadRequest;
-            reply.lost(lost)
-        }
+        Verdict::Ambiguous(lost) => no_way(reply, entry, lost),
         Verdict::Deny(denial) => {
             entry.outcome = Outcome::Denied;
-            refuse(
-                reply,
-                &Refused {
-                    snapshot: &snapshot,
-                    route,
-                    record: known.record(),
-                    asked: &asked,
-                    denial: &denial,
-                },
-            )
+            let (record, asked, denial) = (known.record(), &asked, &denial);
+            refuse(reply, &Refused { snapshot: &snapshot, route, record, asked, denial, told: None })
         }
         Verdict::SignIn { again } => {
             entry.outcome = Outcome::SignIn;
@@ -228,6 +234,29 @@ pub(super) async fn judged<C: Carrier>(
         }
     };
     Ending::Answer(answer)
+}
+
+/// A request that leads to no route, or to more than one.
+pub(super) fn no_way(reply: Reply<'_>, entry: &mut Entry, lost: Lost) -> Answer {
+    entry.outcome = match lost {
+        Lost::Host | Lost::Path => Outcome::NoRoute,
+        Lost::Ambiguous | Lost::Unusual(_) => Outcome::BadRequest,
+    };
+    reply.lost(lost)
+}
+
+/// A request that should have gone to the proxy which forwards for this route. It is not asked about here, and there is
+/// nowhere to send it.
+fn guarded_elsewhere(reply: Reply<'_>) -> Answer {
+    reply.error(&ErrorText {
+        kind: ErrorKind::NoSuchApp,
+        code: "guarded-elsewhere",
+        title: "Another proxy passes requests on to this app",
+        detail: Some(
+            "This app is reached through another proxy; only /.cardea/ of its host is answered here.",
+        ),
+        app: None,
+    })
 }
 
 /// Forwards what was let through.
@@ -323,39 +352,28 @@ fn prompt(reply: Reply<'_>, asked: &Asked<'_>, route: &Route, known: &Known, pro
 }
 
 /// A refusal with everything that is written down about it.
-struct Refused<'a> {
-    snapshot: &'a Snapshot,
-    route: &'a Route,
-    record: Option<&'a Record>,
-    asked: &'a Asked<'a>,
-    denial: &'a Denial,
+pub(super) struct Refused<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) route: &'a Route,
+    pub(super) record: Option<&'a Record>,
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) denial: &'a Denial,
+    /// The reference under which it may have been told before.
+    pub(super) told: Option<&'a str>,
 }
 
 /// Says no: to the person what they lack, to the audit log everything.
-fn refuse(reply: Reply<'_>, refused: &Refused<'_>) -> Answer {
+pub(super) fn refuse(reply: Reply<'_>, refused: &Refused<'_>) -> Answer {
     let Refused { route, record, denial, .. } = refused;
     let (gate, spec) = (reply.gate, &route.spec);
-    let reference = reference(&*gate.chance);
+    let before = refused.told.zip(*record).filter(|(told, record)| gate.refusals.has(told, record.id));
+    let reference = before.map_or_else(|| reference(&*gate.chance), |(told, _)| told.to_owned());
     let explanation =
         explain(refused.snapshot, route, record.map(Record::caller), &question(refused.asked, reply.now));
     let clauses = told(refused, &explanation);
     let app = title(route, *record).map(str::to_owned);
-    if record.is_some() || gate.refusals.record_anonymous(reply.now) {
+    if before.is_none() && (record.is_some() || gate.refusals.record_anonymous(reply.now)) {
         gate.ledger.leave(event(refused, &explanation, &clauses, &reference));
-    }
-    if !reply.wish.page() {
-        let code = if spec.explain_refusals { denial.code } else { "denied" };
-        return reply.problem(&Problem {
-            status: 403,
-            code,
-            title: "Not allowed",
-            detail: if spec.explain_refusals {
-                &denial.plain
-            } else {
-                "You are not allowed to open it with this account."
-            },
-            more: &[("decision", json!(reference))],
-        });
     }
     let session = record.map(|record| record.id);
     let at = reply.now;
@@ -365,9 +383,26 @@ fn refuse(reply: Reply<'_>, refused: &Refused<'_>) -> Answer {
         Wish::Data | Wish::Page => "/".to_owned(),
     };
     let refusal = Refusal { reference, session, app, clauses, path, help, at };
-    let page = reply.page(403, own::denied_page(reply, &refusal, *record));
-    gate.refusals.keep(refusal);
-    page
+    let mut answer = if reply.wish.page() {
+        reply.page(403, own::denied_page(reply, &refusal, *record))
+    } else {
+        reply.problem(&Problem {
+            status: 403,
+            code: if spec.explain_refusals { denial.code } else { "denied" },
+            title: "Not allowed",
+            detail: if spec.explain_refusals {
+                &denial.plain
+            } else {
+                "You are not allowed to open it with this account."
+            },
+            more: &[("decision", json!(refusal.reference))],
+        })
+    };
+    set(&mut answer, "cardea-decision", &refusal.reference);
+    if before.is_none() {
+        gate.refusals.keep(refusal);
+    }
+    answer
 }
 
 /// What the person reads about a refusal: what they have and what they lack, unless the route keeps that to itself.

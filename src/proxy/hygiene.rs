@@ -112,6 +112,11 @@ pub(super) fn kept<'a>(view: &View<'a>, snapshot: &Snapshot) -> Vec<(&'a [u8], C
     kept
 }
 
+/// The cookies of a request without ours, as one field (RFC 9113 §8.2.3); empty when nothing is left.
+pub(super) fn cookies(view: &View<'_>) -> Vec<u8> {
+    view.values("cookie").filter_map(without_ours).collect::<Vec<_>>().join(&b"; "[..])
+}
+
 /// A `Cookie` field without our cookies; the others byte for byte. `None` when nothing is left.
 fn without_ours(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !cookie::pairs(value).any(|(name, _)| cookie::ours(name)) {

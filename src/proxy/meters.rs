@@ -244,6 +244,14 @@ impl Entry {
         }
     }
 
+    /// Notes what another proxy asks about: not the method of the question.
+    pub(super) fn asks_about(&mut self, method: &str, host: &str, path: &str) {
+        if self.logged {
+            method.clone_into(&mut self.method);
+        }
+        self.asks(host, path);
+    }
+
     /// Notes by which route, or which part of Cardea.
     pub(super) fn by(&mut self, route: &str) {
         route.clone_into(&mut self.route);

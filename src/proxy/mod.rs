@@ -11,6 +11,7 @@ mod answers;
 mod control;
 mod exchange;
 mod forward;
+mod forward_auth;
 mod handler;
 mod http1;
 mod hygiene;
@@ -46,7 +47,7 @@ use crate::sys::Clock;
 pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalService};
 pub use meters::describe as describe_metrics;
 pub use refusals::Refusals;
-pub use serve::{bind, spawn_thread};
+pub use serve::{Door, bind, spawn_thread};
 
 /// Everything the data plane needs. Shared by all its threads.
 pub struct Gate {

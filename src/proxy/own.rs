@@ -142,7 +142,7 @@ fn wanted(asked: &Asked<'_>) -> Option<String> {
 }
 
 /// Where to sign in again on this host, on the way to a page of it.
-fn start_again(path: Option<&str>) -> String {
+pub(super) fn start_again(path: Option<&str>) -> String {
     let to: String = match path {
         Some(path) => form_urlencoded::byte_serialize(path.as_bytes()).collect(),
         None => "/".to_owned(),

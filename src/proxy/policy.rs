@@ -103,6 +103,15 @@ impl<'a> Passage<'a> {
     pub(super) const fn record(&self) -> Option<&'a Record> {
         self.record
     }
+
+    /// What the upstream is told about them, as lines of header fields; nothing on public rules.
+    ///
+    /// # Errors
+    /// When the identity cannot be signed. Then nothing may be forwarded.
+    pub(super) fn identity(&self, gate: &Gate, now: Timestamp) -> Result<Option<Arc<[u8]>>, CryptoError> {
+        let block = |record| identity::block(gate, self.snapshot, self.route(), record, now);
+        self.record.map(block).transpose()
+    }
 }
 
 /// Judges. Pure: everything it needs is there.
@@ -169,10 +178,7 @@ pub(super) fn head<'a>(
     now: Timestamp,
 ) -> Result<Head<'a>, CryptoError> {
     let (route, snapshot) = (passage.route(), passage.snapshot);
-    let identity = match passage.record() {
-        Some(record) => Some(identity::block(gate, snapshot, route, record, now)?),
-        None => None,
-    };
+    let identity = passage.identity(gate, now)?;
     let (scheme, authority) = route.origin.split_once("://").unwrap_or_default();
     let mut fields = hygiene::kept(&asked.view, snapshot);
     let mut ours = |name: &'static str, value| fields.push((name.as_bytes(), value));

@@ -59,6 +59,11 @@ impl Refusals {
             .cloned()
     }
 
+    /// Whether there is one by its reference, for a session.
+    pub(super) fn has(&self, reference: &str, session: SessionId) -> bool {
+        self.find(reference, session).is_some()
+    }
+
     /// Whether one more refusal of nobody in particular is worth a record now.
     pub(super) fn record_anonymous(&self, now: Timestamp) -> bool {
         if self.second.swap(now.seconds(), Ordering::Relaxed) != now.seconds() {

@@ -17,6 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use crate::domain::Chance;
 
+use super::forward_auth;
 use super::handler;
 use super::http1::{self, Left};
 use super::meters::{Meters, RequestId};
@@ -102,6 +103,25 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// What is asked at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Requests to apps and to the portal.
+    Front,
+    /// Questions of other proxies about requests that they forward.
+    ForwardAuth,
+}
+
+impl Door {
+    /// Whether a peer may connect at all.
+    fn admits(self, gate: &Gate, peer: IpAddr) -> bool {
+        match self {
+            Door::Front => admitted(gate, peer),
+            Door::ForwardAuth => forward_auth::admitted(gate, peer),
+        }
+    }
+}
+
 /// Starts a thread of the data plane on listeners of its own (see [`bind`]). When `stop` becomes true, or its sender goes
 /// away, it accepts nothing more, lets requests in flight end, and is done after [`super::Settings::grace`] at the latest.
 ///
@@ -109,14 +129,15 @@ pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 /// When the thread or its runtime cannot be made.
 pub fn spawn_thread(
     gate: Arc<Gate>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<(Door, std::net::TcpListener)>,
     stop: watch::Receiver<bool>,
     name: &str,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listeners = {
         let _inside = runtime.enter();
-        listeners.into_iter().map(TcpListener::from_std).collect::<Result<Vec<_>, _>>()?
+        let ready = |(door, listener)| Ok((door, TcpListener::from_std(listener)?));
+        listeners.into_iter().map(ready).collect::<std::io::Result<Vec<_>>>()?
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let local = LocalSet::new();
@@ -124,12 +145,12 @@ pub fn spawn_thread(
     })
 }
 
-async fn run(gate: Arc<Gate>, listeners: Vec<TcpListener>, stop: watch::Receiver<bool>) {
+async fn run(gate: Arc<Gate>, listeners: Vec<(Door, TcpListener)>, stop: watch::Receiver<bool>) {
     let most = gate.settings.most_connections;
     let thread = Rc::new(Thread::new(gate));
     let places = Arc::new(Semaphore::new(most));
-    for listener in listeners {
-        spawn_local(accept(Rc::clone(&thread), listener, Arc::clone(&places), stop.clone()));
+    for (door, listener) in listeners {
+        spawn_local(accept(Rc::clone(&thread), door, listener, Arc::clone(&places), stop.clone()));
     }
     let settings = thread.gate.settings;
     let sweeper = Rc::clone(&thread);
@@ -155,6 +176,7 @@ pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
 
 async fn accept(
     thread: Rc<Thread>,
+    door: Door,
     listener: TcpListener,
     places: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
@@ -168,16 +190,16 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) if admitted(&thread.gate, peer.ip()) => {
+            Ok((stream, peer)) if door.admits(&thread.gate, peer.ip()) => {
                 let (thread, stop) = (Rc::clone(&thread), stop.clone());
                 spawn_local(async move {
                     let _place = place;
                     let _counted = thread.meters.connected();
-                    connection(thread, stream, peer, stop).await;
+                    connection(thread, door, stream, peer, stop).await;
                 });
             }
             Ok((_, peer)) => {
-                tracing::warn!(%peer, "a peer that is no trusted proxy was turned away: there is no TLS here");
+                tracing::warn!(%peer, ?door, "a peer that is no trusted proxy was turned away");
             }
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only burn the processor.
@@ -196,18 +218,24 @@ pub(super) fn admitted(gate: &Gate, peer: IpAddr) -> bool {
         || gate.trusted_proxies.iter().any(|net| net.contains(&peer))
 }
 
-async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr, stop: watch::Receiver<bool>) {
+async fn connection(
+    thread: Rc<Thread>,
+    door: Door,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stop: watch::Receiver<bool>,
+) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let left = match thread.gate.settings.front {
         Front::Hyper => Left::Other(stream, Vec::new()),
-        Front::Strict => http1::serve(Rc::clone(&thread), stream, peer, stop.clone()).await,
+        Front::Strict => http1::serve(Rc::clone(&thread), door, stream, peer, stop.clone()).await,
     };
     let stream = match left {
         Left::Over(stream) => stream,
         Left::Other(stream, read) => {
-            Box::pin(library(thread, Rewound::new(stream, read), peer, stop)).await.into_inner()
+            Box::pin(library(thread, door, Rewound::new(stream, read), peer, stop)).await.into_inner()
         }
     };
     linger(stream).await;
@@ -216,6 +244,7 @@ async fn connection(thread: Rc<Thread>, stream: TcpStream, peer: SocketAddr, sto
 /// Serves a connection with the HTTP library.
 async fn library<S: http1::Stream + 'static>(
     thread: Rc<Thread>,
+    door: Door,
     stream: Rewound<S>,
     peer: SocketAddr,
     stop: watch::Receiver<bool>,
@@ -228,7 +257,7 @@ async fn library<S: http1::Stream + 'static>(
         .half_close(false)
         .pipeline_flush(false);
     let service = service_fn(move |request| {
-        let answer = handler::answer(Rc::clone(&thread), request, peer);
+        let answer = handler::answer(Rc::clone(&thread), door, request, peer);
         Box::pin(async move { Ok::<_, std::convert::Infallible>(answer.await) })
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -26,7 +26,7 @@ use super::handler::{self, Carrier, Ending, Unfit};
 use super::meters::{Entry, Outcome};
 use super::navigation::Wish;
 use super::policy::{Head, Passage};
-use super::serve::{MOST_HEAD, Thread, stopped};
+use super::serve::{Door, MOST_HEAD, Thread, stopped};
 use super::timer::Timer;
 use super::view::{Length, MOST_FIELDS, View};
 use super::wire::{Body, Ends, Head as _, Malformed, Request};
@@ -51,6 +51,7 @@ pub(super) enum Left<S> {
 
 /// The client's side of a connection.
 struct Client<S> {
+    door: Door,
     stream: S,
     peer: SocketAddr,
     /// Read, and not used yet.
@@ -83,12 +84,13 @@ enum After {
 /// Serves a connection until it ends or is for somebody else.
 pub(super) async fn serve<S: Stream>(
     thread: Rc<Thread>,
+    door: Door,
     stream: S,
     peer: SocketAddr,
     stop: watch::Receiver<bool>,
 ) -> Left<S> {
     let within = thread.gate.settings.head_timeout.std();
-    let mut client = Client { stream, peer, input: Vec::new(), timer: Timer::new(within) };
+    let mut client = Client { door, stream, peer, input: Vec::new(), timer: Timer::new(within) };
     let mut stopping = std::pin::pin!(stopped(stop));
     loop {
         match client.next(&thread, stopping.as_mut()).await {
@@ -206,6 +208,7 @@ impl<S: Stream> Client<S> {
             return After::Other;
         }
         let mut entry = Entry::begin(&thread.meters, read.method, thread.request_id());
+        let door = self.door;
         let mut carrying = Carrying {
             thread,
             body: match length {
@@ -219,7 +222,7 @@ impl<S: Stream> Client<S> {
             invite: view.values("expect").next().is_some() && length != Length::Nothing,
             client: self,
         };
-        match handler::judged(thread, &mut entry, view, &mut carrying).await {
+        match handler::judged(thread, door, &mut entry, view, &mut carrying).await {
             Ending::Answer(answer) => {
                 entry.status = answer.status().as_u16();
                 carrying.reply(answer, read.method, &mut entry).await

@@ -28,7 +28,7 @@ use crate::domain::{
     PermissionPattern, PersonName, Place, Role, RoleId, Scope, Secret, SessionId, Slug, Span, Status,
     TenantId, Timestamp, User, UserId, Username,
 };
-use crate::proxy::{ControlPlane, Gate, Portal, Refusals, Settings, bind, spawn_thread};
+use crate::proxy::{ControlPlane, Door, Gate, Portal, Refusals, Settings, bind, spawn_thread};
 use crate::session::{Sessions, Visit};
 use crate::store::grants::{Assignment, assign};
 use crate::store::groups::{Group, join};
@@ -82,6 +82,7 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         host: Hostname::parse(host).unwrap(),
         prefix: String::new(),
         to: to.iter().map(|to| Upstream { host: to.ip().to_string(), port: to.port() }).collect(),
+        forward_auth: to.is_empty(),
         tenant: Some(slug("acme")),
         at: None,
         rules,
@@ -105,6 +106,7 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
 pub(crate) struct House {
     pub(crate) gate: Arc<Gate>,
     pub(crate) address: SocketAddr,
+    pub(crate) forward_auth: SocketAddr,
     pub(crate) upstream: Recorder,
     pub(crate) runtime: Runtime,
     pub(crate) db: Db,
@@ -248,11 +250,20 @@ impl House {
         });
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
+        let asked = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let forward_auth = asked.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        let thread = spawn_thread(Arc::clone(&gate), vec![listener], stopping, "data").unwrap();
+        let thread = spawn_thread(
+            Arc::clone(&gate),
+            vec![(Door::Front, listener), (Door::ForwardAuth, asked)],
+            stopping,
+            "data",
+        )
+        .unwrap();
         Self {
             gate,
             address,
+            forward_auth,
             upstream,
             runtime,
             db,

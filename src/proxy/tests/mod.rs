@@ -1,6 +1,7 @@
 //! The data plane over the wire: raw clients, a raw upstream, everything between as it runs.
 
 mod access;
+mod forward_auth;
 mod framing;
 pub(super) mod house;
 mod identity;
