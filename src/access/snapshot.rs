@@ -187,7 +187,11 @@ impl Snapshot {
         let presets = route::PRESETS.iter().flat_map(|(_, headers)| headers.iter().map(|(name, _)| *name));
         let custom =
             routes.iter().flat_map(|spec| spec.headers.headers.iter().map(|(name, _)| name.as_str()));
-        snapshot.managed = presets.chain(custom).map(|name| route::folded_name(name.as_bytes())).collect();
+        snapshot.managed = presets
+            .chain(custom)
+            .chain(route::BESIDES)
+            .map(|name| route::folded_name(name.as_bytes()))
+            .collect();
         let own = route::HeaderPreset::named("cardea");
         let used = routes.iter().map(|spec| &spec.headers).chain(&own);
         let used = used.flat_map(|preset| preset.headers.iter().map(|(name, _)| name.as_str()));

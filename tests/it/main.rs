@@ -21,6 +21,7 @@
 mod administrators;
 mod engines;
 mod flows;
+mod forward_auth;
 mod house;
 mod operation;
 mod pages;

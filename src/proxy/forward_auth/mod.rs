@@ -12,7 +12,8 @@ use std::net::IpAddr;
 
 use http::StatusCode;
 
-use crate::access::Route;
+use crate::access::{Route, Snapshot};
+use crate::domain::route::folded_name;
 use crate::ui::{ErrorKind, headers};
 
 use super::answers::{self, Answer, ErrorText, Reply, set, title};
@@ -119,6 +120,11 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
     reply.now = gate.clock.now();
     let snapshot = gate.snapshot.load_full();
 
+    // What a client calls itself by another spelling of a name of ours would stand beside ours.
+    if let Some(name) = misspelt(&snapshot, &view) {
+        return not_clear(reply, entry, &Unclear::Misspelt(name));
+    }
+
     // Which app.
     let route = match snapshot.locate(&asked.host, &asked.target) {
         Ok(route) => route,
@@ -186,6 +192,19 @@ fn prompt(reply: Reply<'_>, asked: &Asked<'_>, route: &Route, known: &Known, cod
     reply.redirect(StatusCode::FOUND, &format!("{}{way}", route.origin))
 }
 
+/// A field that programs may take for one that carries identity, and that the guarding proxy does not overwrite with it:
+/// `Cardea_User`, `Cardea--User` (`PROXY-05`). Those that it does overwrite may stand there.
+fn misspelt(snapshot: &Snapshot, view: &View<'_>) -> Option<String> {
+    view.fields.iter().find_map(|(name, _)| {
+        let folded = folded_name(name);
+        let other = snapshot.manages(&folded)
+            && snapshot.carries_identity().any(|known| {
+                folded_name(known.as_bytes()) == folded && !known.as_bytes().eq_ignore_ascii_case(name)
+            });
+        other.then_some(folded)
+    })
+}
+
 /// A question that does not say one thing. Nothing is allowed by it.
 fn not_clear(reply: Reply<'_>, entry: &mut Entry, unclear: &Unclear) -> Answer {
     entry.outcome = Outcome::BadRequest;
@@ -209,7 +228,6 @@ fn not_here(reply: Reply<'_>, code: &str, detail: &str) -> Answer {
 /// The answer as the asker takes it.
 fn told_as(asker: Asker<'_>, full: Answer) -> Answer {
     match asker {
-        Asker::Fields | Asker::Path(_) => full,
         Asker::Nginx => bare(full),
         // What this says goes to the client, who must not have what a yes says. Since nginx was told no, or could not
         // take the yes, trying again is all there is to do.
@@ -219,7 +237,7 @@ fn told_as(asker: Asker<'_>, full: Answer) -> Answer {
             set(&mut answer, "retry-after", "1");
             answer
         }
-        Asker::NginxRefused => full,
+        Asker::Fields | Asker::NginxRefused | Asker::Path(_) => full,
     }
 }
 

@@ -33,11 +33,14 @@ const OF_THE_QUESTION: [&str; 11] = [
 ];
 
 /// Why it is not known what is asked. Public: says nothing about routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unclear {
     /// A part is missing, said twice, or no plain text.
     #[error("the proxy in front must say {0} once")]
     Field(&'static str),
+    /// A field is spelled so that programs may take it for another.
+    #[error("a header field is spelled so that it may be taken for {0}")]
+    Misspelt(String),
     /// It is said in one way and would be forwarded in another.
     #[error("the address is not written in its plainest form, in which alone it can be passed on")]
     NotCanonical,
