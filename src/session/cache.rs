@@ -128,21 +128,19 @@ impl Cache {
 
     /// Drops records that have come to their end.
     pub(super) fn sweep(&self, now: crate::domain::Timestamp) {
-        let mut ended = Vec::new();
+        // The index first, as everywhere: what was kept anew in between would lose its entry here, and then no change
+        // would find it.
+        let Ok(mut index) = self.index.write() else { return };
         for shard in &self.shards {
             if let Ok(mut map) = shard.write() {
                 map.retain(|digest, record| {
                     let live = record.live_at(now);
                     if !live {
-                        ended.push((*digest, record.id, record.principal.user));
+                        index.forget(digest, record.id, record.principal.user);
                     }
                     live
                 });
             }
-        }
-        let Ok(mut index) = self.index.write() else { return };
-        for (digest, session, user) in ended {
-            index.forget(&digest, session, user);
         }
     }
 
