@@ -3,6 +3,7 @@
 //! The decision is a pure function of these and of the request. The proxy, `explain` and `who-can` call the same one. What
 //! it allows it hands out as a [`Permit`], and nothing is forwarded without one.
 
+pub mod administrator;
 pub mod authority;
 pub mod engine;
 pub mod explain;

@@ -1,14 +1,12 @@
 //! Who can administer everything. Somebody always can, once somebody could.
 
 use crate::access::Snapshot;
+use crate::access::administrator::SUPER_ADMIN;
 use crate::domain::{Timestamp, UserId};
 use crate::store::{Conn, grants};
 
 use super::Error;
 use super::work::{Person, Work};
-
-/// The name of the built-in role that may do everything.
-pub(super) const SUPER_ADMIN: &str = "super-admin";
 
 /// Who can: active accounts of kind admin to whom the built-in role was given for the whole system.
 pub(super) async fn usable(conn: &mut Conn, tree: &Snapshot, now: Timestamp) -> Result<Vec<UserId>, Error> {

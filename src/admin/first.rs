@@ -1,14 +1,10 @@
 //! The first administrator: a set-up link, or a name and a password from the environment. There is no default account.
 
-use crate::access::Authority;
+use crate::access::{Authority, administrator};
 use crate::crypto::token;
-use crate::domain::{
-    AccountKind, EmailAddress, Password, PersonName, Secret, Span, Status, UserId, Username,
-};
+use crate::domain::{AccountKind, EmailAddress, Password, PersonName, Secret, Span, UserId, Username};
 use crate::store::links::{self, Link, Purpose};
-use crate::store::{grants, users};
 
-use super::administrators::SUPER_ADMIN;
 use super::users::{NewUser, create};
 use super::work::Work;
 use super::{Admin, Error, Issued};
@@ -24,8 +20,7 @@ impl Admin {
     /// Whether somebody administers, or is about to.
     pub async fn is_set_up(&self) -> Result<bool, Error> {
         let mut conn = self.db.read().await?;
-        let (tree, _) = super::work::read_tree(&mut conn).await?;
-        Ok(administrator(&mut conn, &tree).await?.is_some())
+        Ok(administrator::anybody(&mut conn, self.clock.now()).await?.is_some())
     }
 
     /// Makes the administrator whom the environment names, once: while there is none. The password must be changed
@@ -47,21 +42,6 @@ impl Admin {
     }
 }
 
-/// Somebody who administers everything, or has been invited to.
-async fn administrator(
-    conn: &mut crate::store::Conn,
-    tree: &crate::access::Snapshot,
-) -> Result<Option<UserId>, Error> {
-    let Some(role) = tree.role_named(None, SUPER_ADMIN) else { return Ok(None) };
-    for held in grants::holders_of(conn, role.id).await? {
-        let user = users::by_id(conn, held.user).await?;
-        if user.is_some_and(|user| matches!(user.status, Status::Active | Status::Invited)) {
-            return Ok(Some(held.user));
-        }
-    }
-    Ok(None)
-}
-
 async fn setup_link(work: &mut Work<'_>, life: Span) -> Result<Issued, Error> {
     if !work.who.boundless() {
         return Err(Error::NotYours("only the operator of the host can issue a set-up link"));
@@ -69,7 +49,7 @@ async fn setup_link(work: &mut Work<'_>, life: Span) -> Result<Issued, Error> {
     if life > super::LINK_LIFE {
         return Err(Error::LinkLife(super::LINK_LIFE));
     }
-    if administrator(&mut work.tx, &work.tree).await?.is_some() {
+    if administrator::anybody(&mut work.tx, work.now).await?.is_some() {
         return Err(Error::SetUp);
     }
     links::void(&mut work.tx, Purpose::Setup, None, work.now).await?;
@@ -89,7 +69,7 @@ async fn bootstrap(
     hash: String,
 ) -> Result<Option<UserId>, Error> {
     // Asked again under the lock: two nodes may start at once.
-    if administrator(&mut work.tx, &work.tree).await?.is_some() {
+    if administrator::anybody(&mut work.tx, work.now).await?.is_some() {
         return Ok(None);
     }
     let name = PersonName::parse(username.as_str())?;

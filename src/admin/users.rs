@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::access::administrator::SUPER_ADMIN;
 use crate::access::{Authority, Principal};
 use crate::crypto::password_hash;
 use crate::domain::user::Suspension;
@@ -14,7 +15,6 @@ use crate::store::links::Purpose;
 use crate::store::memberships::{self, Membership};
 use crate::store::{audit, credentials, grants, groups, links, sessions, throttles, users};
 
-use super::administrators::SUPER_ADMIN;
 use super::work::{self, Person, Work, place_of};
 use super::{Admin, Error, Given, Issued, LINK_LIFE};
 

@@ -1,5 +1,6 @@
 //! One-time links: setting a password, and the first administrator.
 
+use crate::access::administrator;
 use crate::crypto::token::handle_digest;
 use crate::domain::{
     AccountKind, Actor, AssignmentId, AuditEvent, EmailAddress, Origin, Outcome, Password, PersonName, Place,
@@ -8,7 +9,7 @@ use crate::domain::{
 use crate::session::Visit;
 use crate::store::grants::{self, Assignment};
 use crate::store::links::{self, Purpose};
-use crate::store::{Conn, DbError, audit, roles, users};
+use crate::store::{DbError, audit, roles, users};
 
 use super::{SignIn, SignInError};
 
@@ -116,13 +117,13 @@ impl SignIn {
         let mut tx = self.db.begin().await?;
         tx.lock("administrators").await?;
         links::take(&mut tx, &digest, Purpose::Setup, visit.now).await?.ok_or(SignInError::Stale)?;
-        if first_administrator(&mut tx).await?.is_some() {
+        if administrator::anybody(&mut tx, visit.now).await?.is_some() {
             return Err(SignInError::Stale);
         }
         let role = roles::all(&mut tx)
             .await?
             .into_iter()
-            .find(|role| role.tenant.is_none() && role.slug.as_str() == "super-admin");
+            .find(|role| role.tenant.is_none() && role.slug.as_str() == administrator::SUPER_ADMIN);
         let role = role.ok_or(DbError::Missing)?;
         let user = User {
             id: UserId::mint(visit.now, visit.chance),
@@ -160,23 +161,4 @@ impl SignIn {
         tx.commit(visit.now).await?;
         Ok(user.id)
     }
-}
-
-/// An active holder of the super-administrator's role, if there is one.
-///
-/// # Errors
-/// When the database fails.
-pub async fn first_administrator(conn: &mut Conn) -> Result<Option<UserId>, DbError> {
-    let roles = roles::all(conn).await?;
-    let Some(role) = roles.iter().find(|role| role.tenant.is_none() && role.slug.as_str() == "super-admin")
-    else {
-        return Ok(None);
-    };
-    for held in grants::holders_of(conn, role.id).await? {
-        let user = users::by_id(conn, held.user).await?;
-        if user.is_some_and(|user| matches!(user.status, Status::Active | Status::Invited)) {
-            return Ok(Some(held.user));
-        }
-    }
-    Ok(None)
 }

@@ -25,7 +25,7 @@ use crate::sys::{Busy, Pool};
 
 pub use enrol::{Enrolled, Enrolment};
 pub use flow::{Begun, Target};
-pub use links::{LinkState, NewAdministrator, first_administrator};
+pub use links::{LinkState, NewAdministrator};
 pub use step::Step;
 
 /// What this room is told.

@@ -486,3 +486,17 @@ async fn key_02_everything_is_sealed_anew() {
         b"a seed of twenty byt"
     );
 }
+
+#[tokio::test]
+async fn pwd_08_an_administrator_whose_suspension_has_run_out_is_one() {
+    let house = house().await;
+    let admin = &house.admin;
+    let ada = house.admin_of("ada", "super-admin", Place::Global).await;
+    let eve = house.admin_of("eve", "super-admin", Place::Global).await;
+    let until = admin.clock.now() + Span::hours(1);
+    admin.suspend_user(&operator(), ada, "", Some(until)).await.unwrap();
+    house.later(Span::hours(2));
+    admin.delete_user(&operator(), eve).await.unwrap();
+    assert!(admin.is_set_up().await.unwrap());
+    assert_eq!(code(admin.setup_link(&operator(), LINK_LIFE).await), "already_set_up");
+}
