@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use super::feed::{Board, Reader};
 use super::reload::{self, ConfigState};
-use super::{keys, local, tasks};
+use super::tasks::{self, LedgerTask};
+use super::{keys, local};
 use crate::access::Ledger;
 use crate::admin::{self, Admin};
 use crate::config::{self, Landing, Loaded};
@@ -126,11 +127,16 @@ impl House {
         Ok((house, Queues { notes, events }))
     }
 
-    /// Starts what goes on in the background. Returns when the lease is held, so that requests can be answered.
+    /// Starts what goes on in the background. Returns when the lease is held, so that requests can be answered; with the
+    /// task that writes what waits for the audit log, to be finished when everything else has ended.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn begin(&self, queues: Queues, tasks: &mut tokio::task::JoinSet<()>) -> anyhow::Result<()> {
+    pub(super) async fn begin(
+        &self,
+        queues: Queues,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) -> anyhow::Result<LedgerTask> {
         let clock = &self.machine.clock;
         let reader = Reader {
             db: self.db.clone(),
@@ -143,10 +149,9 @@ impl House {
         tasks.spawn(async move { relay.relay().await });
         tasks.spawn(reader.run(position));
         tasks.spawn(tasks::write_seen(Arc::clone(&self.sessions), Arc::clone(clock), queues.notes));
-        let chance = Arc::clone(&self.machine.chance);
-        tasks.spawn(tasks::write_audit(self.db.clone(), Arc::clone(clock), chance, queues.events));
         tasks.spawn(tasks::tidy(Arc::clone(&self.sessions), Arc::clone(clock)));
-        Ok(())
+        let chance = Arc::clone(&self.machine.chance);
+        Ok(LedgerTask::start(self.db.clone(), Arc::clone(clock), chance, queues.events))
     }
 }
 

@@ -19,6 +19,7 @@ use super::control::{Controls, Socket};
 use super::house::{House, Machine};
 use super::local;
 use super::ops::{self, Ops};
+use super::tasks::LedgerTask;
 use super::reload::{self, ConfigState};
 use super::telemetry;
 use crate::access::Authority;
@@ -39,6 +40,7 @@ pub struct Running {
     reloader: Arc<Reloader>,
     stop: watch::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<()>>,
+    ledger: LedgerTask,
     tasks: JoinSet<()>,
 }
 
@@ -89,7 +91,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     let house = Arc::new(house);
     let mut tasks = JoinSet::new();
     super::install::prepare(&house, &loaded).await?;
-    house.begin(queues, &mut tasks).await?;
+    let ledger = house.begin(queues, &mut tasks).await?;
     let (stop, stopping) = watch::channel(false);
     let settings = loaded.settings.clone();
     let server = &settings.server;
@@ -141,7 +143,16 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     });
     let watcher = Arc::clone(&reloader);
     tasks.spawn(watcher.watch(loaded.files, loaded.fingerprint));
-    Ok(Running { house, listening: server.listen.clone(), ops: ops_at, reloader, stop, threads, tasks })
+    Ok(Running {
+        house,
+        listening: server.listen.clone(),
+        ops: ops_at,
+        reloader,
+        stop,
+        threads,
+        tasks,
+        ledger,
+    })
 }
 
 fn taken(address: SocketAddr) -> String {
@@ -297,6 +308,8 @@ impl Running {
         self.house.db.close().await;
     }
 }
+        // Nobody is left who could leave anything.
+        self.ledger.finish().await;
 
 impl Reloader {
     /// Notices that files have changed. Looks twice a second and waits until two looks agree, so that half-written files

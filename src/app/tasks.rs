@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::domain::{AuditEvent, Chance, SessionId, Span, Timestamp};
 use crate::session::Sessions;
@@ -27,15 +28,56 @@ pub(super) async fn write_seen(
     }
 }
 
-/// Writes refusals and failures to the audit log.
-pub(super) async fn write_audit(
+/// Writes refusals and failures to the audit log, until it is told that no more will come.
+pub(super) struct LedgerTask {
+    last: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// How long a program that stops waits for the audit log.
+const LAST: Duration = Duration::from_secs(5);
+
+impl LedgerTask {
+    pub(super) fn start(
+        db: Db,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+        events: mpsc::Receiver<AuditEvent>,
+    ) -> Self {
+        let (last, told) = oneshot::channel();
+        Self { last, task: tokio::spawn(write_audit(db, clock, chance, events, told)) }
+    }
+
+    /// Writes what waits, and ends.
+    pub(super) async fn finish(mut self) {
+        let _ = self.last.send(());
+        if tokio::time::timeout(LAST, &mut self.task).await.is_err() {
+            self.task.abort();
+            tracing::error!("the audit log could not be written before the end; what waited for it is lost");
+        }
+    }
+}
+
+async fn write_audit(
     db: Db,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     mut events: mpsc::Receiver<AuditEvent>,
+    mut told: oneshot::Receiver<()>,
 ) {
     let mut batch = Vec::new();
-    while events.recv_many(&mut batch, 200).await > 0 {
+    loop {
+        let count = tokio::select! {
+            count = events.recv_many(&mut batch, 200) => count,
+            _ = &mut told, if !events.is_closed() => {
+                // What is in the queue can still be taken out.
+                events.close();
+                continue;
+            }
+        };
+        if count == 0 {
+            return;
+        }
         while let Err(error) = write_batch(&db, &batch, clock.now(), &*chance).await {
             tracing::warn!(%error, waiting = batch.len(), "the audit log cannot be written; trying again");
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use cardea::app::Machine;
 use cardea::demo;
+use cardea::domain::{Actor, AuditEvent, Outcome};
+use cardea::store::audit;
 use cardea::sys::{OsChance, SystemClock};
 
-use crate::support::stage::Visitor;
+use crate::support::stage::{Engine, Stage, Visitor};
 use crate::support::{free_port, postgres};
 
 /// `PROXY-03`, `CRASH-02`: cached sessions are served until the lease ends, then 503; new sign-ins get 503; `/readyz` says
@@ -66,4 +68,18 @@ async fn proxy_03_crash_02_without_its_database_it_serves_until_the_lease_ends_a
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_audit_log_is_written_before_the_end() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    for _ in 0..4_000 {
+        stage.house().ledger.leave(AuditEvent::new(Actor::Anonymous, "test.refused", Outcome::Refused));
+    }
+    assert_eq!(stage.house().ledger.dropped(), 0);
+    let stage = stage.restarted().await;
+    let search = audit::Search { action: Some("test.refused".to_owned()), ..audit::Search::default() };
+    let kept = audit::find(&mut stage.house().db.read().await.unwrap(), &search, 5_000).await.unwrap();
+    assert_eq!(kept.len(), 4_000);
+    stage.demo.stop().await;
 }
