@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use axum::body::Body;
 use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -19,8 +18,8 @@ use super::control::{Controls, Socket};
 use super::house::{House, Machine};
 use super::local;
 use super::ops::{self, Ops};
-use super::tasks::LedgerTask;
 use super::reload::{self, ConfigState};
+use super::tasks::LedgerTask;
 use super::telemetry;
 use crate::access::Authority;
 use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings};
@@ -40,15 +39,18 @@ pub struct Running {
     reloader: Arc<Reloader>,
     stop: watch::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    ledger: LedgerTask,
     tasks: JoinSet<()>,
+    ledger: LedgerTask,
 }
 
 /// Takes over changed configurations.
 pub struct Reloader {
     options: config::Options,
     house: Arc<House>,
-    settings: ArcSwap<Settings>,
+    /// Those the program was started with.
+    settings: Settings,
+    /// One at a time, so that an older reading of the files cannot be taken over after a newer one.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Runs a gateway until it is told to stop.
@@ -133,7 +135,8 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     let reloader = Arc::new(Reloader {
         options,
         house: Arc::clone(&house),
-        settings: ArcSwap::from_pointee(settings.clone()),
+        settings: settings.clone(),
+        turn: tokio::sync::Mutex::default(),
     });
     let controls = Arc::new(controls(&house, &settings, &reloader));
     tasks.spawn(async move {
@@ -305,11 +308,11 @@ impl Running {
             }
         }
         self.tasks.shutdown().await;
+        // Nobody is left who could leave anything.
+        self.ledger.finish().await;
         self.house.db.close().await;
     }
 }
-        // Nobody is left who could leave anything.
-        self.ledger.finish().await;
 
 impl Reloader {
     /// Notices that files have changed. Looks twice a second and waits until two looks agree, so that half-written files
@@ -345,6 +348,7 @@ impl Reloader {
     /// # Errors
     /// With the report, as text, when the files are wrong or the database fails.
     pub async fn reload(&self, why: &str) -> Result<Vec<PathBuf>, (String, Vec<PathBuf>)> {
+        let _turn = self.turn.lock().await;
         let now = self.house.machine.clock.now();
         let refuse = |text: String, files: Vec<PathBuf>| {
             tracing::error!(%why, report = %text, "the new configuration is wrong; the old one stays in force");
@@ -364,7 +368,7 @@ impl Reloader {
         if let Err(error) = self.house.board.rebuild(Some(reload::policy(&loaded))).await {
             return refuse(error.to_string(), loaded.files);
         }
-        let waiting = reload::needs_restart(&self.settings.load(), &loaded.settings);
+        let waiting = reload::needs_restart(&self.settings, &loaded.settings);
         if !waiting.is_empty() {
             tracing::warn!(settings = %waiting.join(", "), "these settings take effect at the next start");
         }
