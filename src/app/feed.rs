@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::keys;
 use crate::access::{Rules, Snapshot};
+use crate::crypto::Keyring;
 use crate::domain::{Change, route};
 use crate::session::Sessions;
 use crate::store::feed::{self, Position};
@@ -75,6 +77,8 @@ pub struct Reader {
     pub db: Db,
     /// The snapshot.
     pub board: Arc<Board>,
+    /// Our keys.
+    pub keys: Arc<Keyring>,
     /// Sessions in memory.
     pub sessions: Arc<Sessions>,
     /// The time.
@@ -131,7 +135,17 @@ impl Reader {
             let now = self.clock.now();
             let batch = feed::since(&mut self.db.read().await?, position).await?;
             let quiet = batch.changes.as_ref().is_some_and(Vec::is_empty);
-            if batch.changes.as_ref().is_none_or(|changes| changes.contains(&Change::Tree)) {
+            let touches = |change| batch.changes.as_ref().is_none_or(|changes| changes.contains(&change));
+            // A key that does not open must not keep revocations from being applied.
+            if touches(Change::Keys)
+                && let Err(error) = keys::reload_assertion(&self.db, &self.keys, now).await
+            {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the keys for assertions have changed and cannot be read; the old ones stay in use"
+                );
+            }
+            if touches(Change::Tree) {
                 self.board.rebuild(None).await?;
             }
             if !quiet {

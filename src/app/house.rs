@@ -141,6 +141,7 @@ impl House {
         let reader = Reader {
             db: self.db.clone(),
             board: Arc::clone(&self.board),
+            keys: Arc::clone(&self.keys),
             sessions: Arc::clone(&self.sessions),
             clock: Arc::clone(clock),
         };
@@ -149,7 +150,7 @@ impl House {
         tasks.spawn(async move { relay.relay().await });
         tasks.spawn(reader.run(position));
         tasks.spawn(tasks::write_seen(Arc::clone(&self.sessions), Arc::clone(clock), queues.notes));
-        tasks.spawn(tasks::tidy(Arc::clone(&self.sessions), Arc::clone(clock)));
+        tasks.spawn(tasks::tidy(Arc::clone(&self.sessions), Arc::clone(&self.keys), Arc::clone(clock)));
         let chance = Arc::clone(&self.machine.chance);
         Ok(LedgerTask::start(self.db.clone(), Arc::clone(clock), chance, queues.events))
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::keys;
+use crate::crypto::Keyring;
 use crate::domain::{AuditEvent, Chance, SessionId, Span, Timestamp};
 use crate::session::Sessions;
 use crate::store::{Db, DbError, audit, feed, flows, handoffs, links, sessions, throttles};
@@ -99,11 +101,15 @@ async fn write_batch(
     tx.commit(now).await
 }
 
-/// Forgets what has run out, now and every ten minutes.
-pub(super) async fn tidy(house: Arc<Sessions>, clock: Arc<dyn Clock>) {
+/// Forgets what has run out: in memory every minute, in the records every ten.
+pub(super) async fn tidy(house: Arc<Sessions>, ring: Arc<Keyring>, clock: Arc<dyn Clock>) {
     let mut minutes = 0_u32;
     loop {
         house.sweep(clock.now());
+        // A retired key is published for a while and then no more.
+        if let Err(error) = keys::reload_assertion(house.db(), &ring, clock.now()).await {
+            tracing::warn!(error = format!("{error:#}"), "the keys for assertions could not be read again");
+        }
         if minutes.is_multiple_of(10)
             && let Err(error) = forget(house.db(), clock.now()).await
         {
