@@ -104,7 +104,7 @@ pub async fn write(
         .bind(event.session.map(SessionId::uuid))
         .bind(event.address.map(|address| address.to_string()))
         .bind(event.reference.as_deref())
-        .bind(event.detail.to_string().replace("\\u0000", ""))
+        .bind(event.detail.to_string())
         .run()
         .await
         .map(drop)

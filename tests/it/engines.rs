@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use cardea::domain::{Chance, Change, Secret, SessionId, Timestamp, UserId};
-use cardea::store::{Db, STATEMENTS, StorageUrl, feed, throttles};
+use cardea::store::{Db, STATEMENTS, StorageUrl, audit, feed, throttles};
 use cardea::sys::OsChance;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Column as _, Either, Executor as _, PgPool, SqlSafeStr as _, SqlitePool, Statement};
@@ -250,5 +250,23 @@ async fn a_failed_statement_ends_its_transaction_on_both() {
         assert!(users::any(&mut tx).await.is_err(), "{engine}");
         assert!(tx.commit(at(0)).await.is_err(), "{engine}");
         assert!(!users::any(&mut db.read().await.unwrap()).await.unwrap(), "{engine}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_keeps_every_word_on_both() {
+    use cardea::domain::{Actor, AuditEvent, Outcome};
+    let both = fresh().await;
+    // A NUL, and the six characters with which JSON writes one.
+    let words = "a\0b \\u0000 c";
+    for (engine, db) in both.each() {
+        let mut tx = db.begin().await.unwrap();
+        let event = AuditEvent::new(Actor::System, "test.words", Outcome::Failed).with("words", words);
+        audit::write(&mut tx, &event, at(0), &OsChance).await.unwrap();
+        tx.commit(at(0)).await.unwrap();
+        let search = audit::Search { action: Some("test.words".to_owned()), ..audit::Search::default() };
+        let found = audit::find(&mut db.read().await.unwrap(), &search, 2).await.unwrap();
+        let detail: serde_json::Value = serde_json::from_str(&found[0].detail).unwrap();
+        assert_eq!(detail["words"], words, "{engine}");
     }
 }
