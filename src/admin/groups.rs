@@ -90,6 +90,7 @@ fn find(groups: &[Group], id: GroupId) -> Result<Group, Error> {
 
 async fn put(work: &mut Work<'_>, tenant: TenantId, slug: &Slug) -> Result<GroupId, Error> {
     work.tenant(tenant)?;
+    work.about("group", slug, Some(tenant));
     work.who.demand("users:write", Place::Tenant(tenant))?;
     if let Some(group) = work.groups.iter().find(|it| it.tenant == tenant && it.slug == *slug) {
         return Ok(group.id);

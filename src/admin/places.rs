@@ -141,6 +141,7 @@ fn department(work: &Work<'_>, id: DepartmentId) -> Result<Department, Error> {
 
 async fn create_org(work: &mut Work<'_>, tenant: TenantId, new: &NewPlace) -> Result<OrgId, Error> {
     work.tenant(tenant)?;
+    work.about("org", &new.slug, Some(tenant));
     work.who.demand("settings:write", Place::Tenant(tenant))?;
     if work.tree.orgs().any(|it| it.tenant == tenant && it.slug == new.slug) {
         return Err(Error::SlugTaken { kind: "organisation", name: new.slug.to_string() });
@@ -207,6 +208,7 @@ async fn create_department(
     new: &NewPlace,
 ) -> Result<DepartmentId, Error> {
     let org = org(work, in_org)?;
+    work.about("department", &new.slug, Some(org.tenant));
     work.who.demand("settings:write", Place::Org(org.tenant, org.id))?;
     if work.tree.departments().any(|it| it.org == org.id && it.slug == new.slug) {
         return Err(Error::SlugTaken { kind: "department", name: new.slug.to_string() });

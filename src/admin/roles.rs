@@ -227,6 +227,7 @@ async fn create(
 ) -> Result<RoleId, Error> {
     let place = home(tenant);
     work.check_place(place)?;
+    work.about("role", slug, tenant);
     work.who.demand("roles:write", place)?;
     sound(tenant, slug, &draft)?;
     work.who.covers(draft.permissions.iter().map(|pattern| (pattern, place)))?;

@@ -193,3 +193,43 @@ async fn whoever_makes_a_tenant_owns_it() {
     let name = TenantDraft { name: "Acme Ltd".to_owned(), ..draft };
     assert_eq!(code(house.admin.edit_tenant(&by, acme, &name).await), "done");
 }
+
+#[tokio::test]
+async fn a_tenant_that_comes_back_into_the_file_is_as_suspended_as_it_was() {
+    let house = house().await;
+    house.admin.apply_objects(&declared()).await.unwrap();
+    let acme = house.admin.tenant_named(&operator(), "acme").await.unwrap();
+    let standing = async || house.admin.show_tenant(&operator(), acme).await.unwrap().tenant;
+    house.admin.suspend_tenant(&operator(), acme, "unpaid", None).await.unwrap();
+    let before = standing().await;
+    house.admin.apply_objects(&Declared::default()).await.unwrap();
+    house.admin.apply_objects(&declared()).await.unwrap();
+    assert_eq!(before.status, "suspended");
+    assert_eq!(standing().await, before);
+    house.admin.activate_tenant(&operator(), acme).await.unwrap();
+    house.admin.apply_objects(&Declared::default()).await.unwrap();
+    house.admin.apply_objects(&declared()).await.unwrap();
+    assert_eq!(standing().await.status, "active");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_recorded_with_what_it_was_about() {
+    let mut house = house().await;
+    let acme = house.tenant("acme").await;
+    let grace = house.person("grace", AccountKind::User, &[("user", Place::Tenant(acme))]).await;
+    let org = house.org(acme, "europe").await;
+    let Place::Org(_, org) = org else { unreachable!() };
+    let by = house.as_(grace).await;
+    let new = |name: &str| NewPlace { slug: slug(name), name: String::new() };
+    let admin = &house.admin;
+    assert_eq!(code(admin.create_org(&by, acme, &new("asia")).await), "forbidden");
+    assert_eq!(code(admin.create_department(&by, org, &new("sales")).await), "forbidden");
+    assert_eq!(code(admin.put_group(&by, acme, &slug("staff")).await), "forbidden");
+    let role = draft(Scope::Tenant, &[]);
+    assert_eq!(code(admin.create_role(&by, Some(acme), &slug("helper"), role).await), "forbidden");
+    for target in [("org", "asia"), ("department", "sales"), ("group", "staff"), ("role", "helper")] {
+        let event = house.refusals.try_recv().unwrap();
+        assert_eq!(event.target, Some((target.0, target.1.to_owned())));
+        assert_eq!(event.tenant, Some(acme), "{target:?}");
+    }
+}
