@@ -416,7 +416,7 @@ impl Sync<'_, '_> {
             self.note("organisation", format!("{slug} retired"));
         }
         for (slug, id) in gone {
-            tenants::set_status(&mut self.work.tx, id, "retired", None).await?;
+            tenants::retire(&mut self.work.tx, id).await?;
             self.note("tenant", format!("{slug} retired"));
         }
         Ok(())

@@ -20,8 +20,10 @@ statements! {
         VALUES ($1, $2, $3, $4, 'active', NULL, $5, $6, $7, 1)";
     EDIT = "
         UPDATE tenants SET name = $2, plan = $3, mfa_required = $4, origin = $5,
-               status = CASE WHEN status = 'retired' THEN 'active' ELSE status END, version = version + 1
+               status = CASE WHEN status <> 'retired' THEN status WHEN suspended_at IS NULL THEN 'active' ELSE 'suspended' END,
+               version = version + 1
          WHERE id = $1";
+    RETIRE = "UPDATE tenants SET status = 'retired', version = version + 1 WHERE id = $1";
     SET_STATUS = "
         UPDATE tenants SET status = $2, suspended_by = $3, suspended_at = $4, suspended_reason = $5, suspended_until = $6,
                version = version + 1
@@ -211,6 +213,16 @@ pub async fn set_status(
         .bind(why.and_then(|why| why.until).map(Timestamp::millis))
         .run()
         .await?;
+    tx.changed(Change::Tree);
+    Ok(())
+}
+
+/// Takes a tenant out of force until it is declared again; then it is as suspended as it was.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retire(tx: &mut Tx, id: TenantId) -> Result<(), DbError> {
+    tx.query(RETIRE).bind(id.uuid()).run().await?;
     tx.changed(Change::Tree);
     Ok(())
 }
