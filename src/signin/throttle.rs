@@ -10,7 +10,7 @@ use super::{SignIn, SignInError};
 use crate::domain::{Span, Timestamp, UserId};
 use crate::session::Visit;
 use crate::store::throttles::{self, Counter};
-use crate::store::{DbError, Tx};
+use crate::store::{Db, DbError, Tx};
 
 /// How a counter behaves.
 #[derive(Clone, Copy)]
@@ -34,8 +34,8 @@ enum Then {
     Window,
 }
 
-/// Tries that have been counted, to be uncounted if they succeed.
-pub(super) struct Counted(Vec<String>);
+/// A try that has been counted, to be uncounted if it succeeds: on which counters, and until when each is blocked by it.
+pub(super) struct Counted(Vec<(String, Timestamp)>);
 
 /// Whom a try is about.
 pub(super) enum About {
@@ -96,8 +96,8 @@ impl SignIn {
                 Bound { free: 100, window: Span::hours(1), then: Then::Window },
             ));
         }
-        let first = self.count(&open, visit.now).await?;
-        match self.count(&hidden, visit.now).await {
+        let first = count(&self.db, &open, visit.now).await?;
+        match count(&self.db, &hidden, visit.now).await {
             Ok(second) => Ok(Some(first.and(second))),
             Err(SignInError::Throttled(_)) if typed.is_some() => Ok(None),
             Err(error) => Err(error),
@@ -107,49 +107,48 @@ impl SignIn {
     /// Counts a try at a second factor, or says how long to wait. A new password sign-in does not reset it.
     pub(super) async fn count_factor(&self, user: UserId, now: Timestamp) -> Result<Counted, SignInError> {
         let bound = Bound { free: 5, window: Span::minutes(15), then: Then::Quiet };
-        self.count(&[(format!("factor:{user}"), bound)], now).await
-    }
-
-    async fn count(&self, bounds: &[(String, Bound)], now: Timestamp) -> Result<Counted, SignInError> {
-        let mut tx = self.db.begin().await?;
-        let mut wait = Span::ZERO;
-        let mut counters = Vec::new();
-        // Always in the same order, so that two tries do not wait for each other.
-        for (subject, bound) in bounds {
-            let mut counter = throttles::hold(&mut tx, subject, now).await?;
-            if now.since(counter.since) >= bound.window {
-                counter = Counter { failures: 0, since: now, blocked_until: counter.blocked_until };
-            }
-            wait = wait.max(now.until(counter.blocked_until));
-            counters.push((subject, bound, counter));
-        }
-        if wait > Span::ZERO {
-            // Refused unseen: not counted either, so that knocking does not lengthen the wait.
-            tx.commit(now).await?;
-            return Err(SignInError::Throttled(wait));
-        }
-        for (subject, bound, mut counter) in counters {
-            counter.failures += 1;
-            let over = counter.failures - bound.free;
-            if matches!(bound.then, Then::Quiet) {
-                counter.since = now;
-            }
-            if over >= 0 {
-                counter.blocked_until = match bound.then {
-                    Then::Double(delay, limit) => {
-                        now + (0..over).fold(delay, |delay, _| delay.doubled(limit))
-                    }
-                    Then::Quiet => now + bound.window,
-                    Then::Window => counter.since + bound.window,
-                };
-            }
-            throttles::write(&mut tx, subject, counter).await?;
-        }
-        tx.commit(now).await?;
-        Ok(Counted(bounds.iter().map(|(subject, _)| subject.clone()).collect()))
+        count(&self.db, &[(format!("factor:{user}"), bound)], now).await
     }
 }
 
+async fn count(db: &Db, bounds: &[(String, Bound)], now: Timestamp) -> Result<Counted, SignInError> {
+    let mut tx = db.begin().await?;
+    let mut wait = Span::ZERO;
+    let mut counters = Vec::new();
+    // Always in the same order, so that two tries do not wait for each other.
+    for (subject, bound) in bounds {
+        let mut counter = throttles::hold(&mut tx, subject, now).await?;
+        if now.since(counter.since) >= bound.window {
+            counter = Counter { failures: 0, since: now, blocked_until: counter.blocked_until };
+        }
+        wait = wait.max(now.until(counter.blocked_until));
+        counters.push((subject, bound, counter));
+    }
+    if wait > Span::ZERO {
+        // Refused unseen: not counted either, so that knocking does not lengthen the wait.
+        tx.commit(now).await?;
+        return Err(SignInError::Throttled(wait));
+    }
+    let mut counted = Vec::new();
+    for (subject, bound, mut counter) in counters {
+        counter.failures += 1;
+        let over = counter.failures - bound.free;
+        if matches!(bound.then, Then::Quiet) {
+            counter.since = now;
+        }
+        if over >= 0 {
+            counter.blocked_until = match bound.then {
+                Then::Double(delay, limit) => now + (0..over).fold(delay, |delay, _| delay.doubled(limit)),
+                Then::Quiet => now + bound.window,
+                Then::Window => counter.since + bound.window,
+            };
+        }
+        throttles::write(&mut tx, subject, counter).await?;
+        counted.push((subject.clone(), counter.blocked_until));
+    }
+    tx.commit(now).await?;
+    Ok(Counted(counted))
+}
 impl Counted {
     fn and(mut self, other: Counted) -> Self {
         self.0.extend(other.0);
@@ -159,16 +158,53 @@ impl Counted {
     /// The try was right: forget the failures of this person from this source, and take the try off what many share,
     /// where a success of one must not excuse the failures against others.
     pub(super) async fn right(self, tx: &mut Tx, now: Timestamp) -> Result<(), DbError> {
-        for subject in &self.0 {
+        for (subject, blocked_by_it) in &self.0 {
             if ["pair:", "text:", "factor:"].iter().any(|kind| subject.starts_with(kind)) {
                 throttles::clear(tx, subject).await?;
             } else {
                 let mut counter = throttles::hold(tx, subject, now).await?;
                 counter.failures = (counter.failures - 1).max(0);
-                counter.blocked_until = Timestamp::from_millis(0);
+                // Tries that came after it have moved the block: theirs stays.
+                if counter.blocked_until == *blocked_by_it {
+                    counter.blocked_until = Timestamp::from_millis(0);
+                }
                 throttles::write(tx, subject, counter).await?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StorageUrl;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    #[tokio::test]
+    async fn pwd_05_an_own_sign_in_lifts_no_block_that_others_tries_have_brought() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&StorageUrl::Sqlite(folder.path().join("records.db"))).await.unwrap();
+        let then = Then::Double(Span::minutes(1), Span::hours(1));
+        let shared = [("address:192.0.2.1".to_owned(), Bound { free: 3, window: Span::hours(1), then })];
+        let right = async |counted: Counted| {
+            let mut tx = db.begin().await.unwrap();
+            counted.right(&mut tx, NOW).await.unwrap();
+            tx.commit(NOW).await.unwrap();
+        };
+        let blocked = async |now| matches!(count(&db, &shared, now).await, Err(SignInError::Throttled(_)));
+        // While the own password is looked at, the others are tried.
+        let own = count(&db, &shared, NOW).await.unwrap();
+        count(&db, &shared, NOW).await.unwrap();
+        count(&db, &shared, NOW).await.unwrap();
+        assert!(blocked(NOW).await);
+        right(own).await;
+        assert!(blocked(NOW).await, "the others' tries are still there");
+        // A block that only the own try has brought goes with it.
+        let later = NOW + Span::minutes(2);
+        let own = count(&db, &shared, later).await.unwrap();
+        right(own).await;
+        assert!(!blocked(later).await);
     }
 }
