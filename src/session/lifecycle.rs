@@ -192,8 +192,11 @@ impl Sessions {
     /// # Errors
     /// When the database fails.
     pub async fn write_seen(&self, notes: &[(SessionId, Timestamp)], now: Timestamp) -> Result<(), DbError> {
+        // In the order of their ids, so that two nodes which write of the same sessions do not wait for each other.
+        let mut notes = notes.to_vec();
+        notes.sort_unstable();
         let mut tx = self.db.begin().await?;
-        for (session, at) in notes {
+        for (session, at) in &notes {
             sessions::seen(&mut tx, *session, *at, *at + self.settings.idle).await?;
         }
         tx.commit(now).await
