@@ -14,7 +14,7 @@ use crate::store::links::{self, Purpose as LinkPurpose};
 use crate::store::{Conn, Tx, audit, users};
 
 use super::second_factor::seed_place;
-use super::step::Step;
+use super::step::{Step, live_level};
 use super::{SignIn, SignInError};
 
 /// How fresh the first factor must be for a first enrolment, and the second for a replacement.
@@ -120,7 +120,10 @@ impl SignIn {
         let counted = self.count_factor(user, visit.now).await?;
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
         let seed = self.pending_seed(user, sealed)?;
-        let step = seed.verify(&code, visit.now).ok_or(SignInError::Wrong)?;
+        let Some(step) = seed.verify(&code, visit.now) else {
+            self.failed_factor("factor.enrol", user, visit);
+            return Err(SignInError::Wrong);
+        };
         let mut tx = self.db.begin().await?;
         // Once more with the person's row held: of several that enrol at one moment the first one does.
         users::hold_epoch(&mut tx, user).await?;
@@ -131,6 +134,7 @@ impl SignIn {
                 None => None,
             };
             if taken.is_none_or(|link| link.user != Some(user)) {
+                self.failed_factor("factor.enrol", user, visit);
                 return Err(SignInError::Wrong);
             }
         }
@@ -182,13 +186,14 @@ impl SignIn {
     /// Makes new recovery codes; the old ones are worth nothing from then on. The caller has asked for a fresh factor.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`SignInError::Stale`] when the session has ended.
     pub async fn renew_codes(
         &self,
-        user: UserId,
+        (user, session): (UserId, SessionId),
         visit: &Visit<'_>,
     ) -> Result<Vec<Secret<String>>, SignInError> {
         let mut tx = self.db.begin().await?;
+        live_level(&mut tx, session, user, visit).await?;
         let codes = self.write_codes(&mut tx, user, visit).await?;
         let event = AuditEvent::new(Actor::User(user), "recovery.renew", Outcome::Done)
             .on("user", user)
@@ -202,7 +207,7 @@ impl SignIn {
     /// has asked for a fresh factor, and whether it may be done.
     ///
     /// # Errors
-    /// When the database fails.
+    /// [`SignInError::Stale`] when the session has ended.
     pub async fn remove_factor(
         &self,
         (user, session): (UserId, SessionId),
@@ -214,12 +219,13 @@ impl SignIn {
         crate::store::sessions::end_of(&mut tx, user, Some(session), "second factor changed", visit.now)
             .await?;
         let token = self.sessions.renew_in(&mut tx, session, &self.settings.portal_host, visit).await?;
+        let token = token.ok_or(SignInError::Stale)?;
         let event = AuditEvent::new(Actor::User(user), "factor.remove", Outcome::Done)
             .on("user", user)
             .from(Some(visit.address));
         audit::write(&mut tx, &event, visit.now, visit.chance).await?;
         tx.commit(visit.now).await?;
-        token.ok_or(SignInError::Stale)
+        Ok(token)
     }
 
     fn pending_seed(&self, user: UserId, sealed: &[u8]) -> Result<Seed, SignInError> {

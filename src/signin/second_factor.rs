@@ -112,7 +112,7 @@ impl SignIn {
         crate::crypto::digest::sha256(tag.as_bytes())
     }
 
-    fn failed_factor(&self, action: &'static str, user: UserId, visit: &Visit<'_>) {
+    pub(super) fn failed_factor(&self, action: &'static str, user: UserId, visit: &Visit<'_>) {
         let event = AuditEvent::new(Actor::User(user), action, Outcome::Failed)
             .on("user", user)
             .from(Some(visit.address));

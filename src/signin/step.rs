@@ -3,10 +3,10 @@
 use crate::access::{Principal, principal};
 use crate::crypto::token::Token;
 use crate::domain::login::{Demands, Owed, Proven, Purpose, Stage};
-use crate::domain::{Level, SessionId};
+use crate::domain::{Level, SessionId, UserId};
 use crate::session::Visit;
 use crate::store::flows::{self, Flow};
-use crate::store::{Conn, Tx, users};
+use crate::store::{Conn, Tx, sessions, users};
 
 use super::flow::asks_second;
 use super::{SignIn, SignInError};
@@ -25,7 +25,8 @@ pub enum Step {
 }
 
 impl SignIn {
-    /// What a proof owes now: looked up anew, so that what an administrator changed meanwhile counts.
+    /// What a proof owes now: looked up anew, so that what an administrator changed meanwhile counts. Nothing in a session
+    /// that has ended: that is [`SignInError::Stale`].
     pub(super) async fn demands(
         &self,
         conn: &mut Conn,
@@ -33,6 +34,7 @@ impl SignIn {
         proven: &Proven,
         visit: &Visit<'_>,
     ) -> Result<(Demands, Principal), SignInError> {
+        self.raised_level(conn, flow, proven, visit).await?;
         if users::epoch(conn, proven.user()).await? != Some(proven.epoch()) {
             return Err(SignInError::Stale);
         }
@@ -109,9 +111,18 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<Option<Level>, SignInError> {
         let Purpose::StepUp { session } = flow.purpose else { return Ok(None) };
-        let found = crate::store::sessions::by_id(conn, session).await?;
-        let live =
-            found.filter(|s| s.live_at(visit.now) && s.user == proven.user()).ok_or(SignInError::Stale)?;
-        Ok(Some(live.level))
+        live_level(conn, session, proven.user(), visit).await.map(Some)
     }
+}
+
+/// The level of somebody's own session, if it is live.
+pub(super) async fn live_level(
+    conn: &mut Conn,
+    session: SessionId,
+    user: UserId,
+    visit: &Visit<'_>,
+) -> Result<Level, SignInError> {
+    let found = sessions::by_id(conn, session).await?;
+    let live = found.filter(|s| s.live_at(visit.now) && s.user == user).ok_or(SignInError::Stale)?;
+    Ok(live.level)
 }

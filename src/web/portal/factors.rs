@@ -187,7 +187,7 @@ async fn renew(here: &Here, record: &Record) -> Result<Response, Failure> {
         tell(here, record, "New recovery codes can be made within five minutes of entering a code.").await;
         return Ok(response);
     }
-    let codes = here.web.signin.renew_codes(record.principal.user, &here.visit()).await?;
+    let codes = here.web.signin.renew_codes((record.principal.user, record.id), &here.visit()).await?;
     let codes = codes.iter().map(|code| code.expose().clone()).collect();
     Ok(codes_page(here, record.principal.username.to_string(), codes, None, true))
 }

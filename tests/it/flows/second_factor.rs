@@ -3,6 +3,9 @@
 use cardea::access::Authority;
 use cardea::demo::PASSWORD;
 use cardea::domain::Span;
+use cardea::session::Visit;
+use cardea::store::{audit, credentials, sessions};
+use cardea::sys::OsChance;
 
 use super::{after_password, at_code, authenticator, enrol, moved, opens, sign_out};
 use crate::support::stage::{Answer, ENGINES, Engine, Ready, Stage, Visitor, all_at_once};
@@ -486,5 +489,71 @@ async fn mfa_09_nobody_else_steps_up_a_session() {
     tab.get(&stage.portal("/me")).await;
     assert!(tab.text().contains("yana@globex.example"), "{}", tab.text());
     assert_eq!(tab.fetch(&reports).await.0, 401);
+    stage.demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sess_06_steps_of_a_session_that_has_ended_go_no_further() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    let mut grace = stage.signed_in("grace").await;
+    grace.get(&stage.portal("/me/security/totp")).await;
+    assert_eq!(grace.title(), "Set up an authenticator app", "{}", grace.text());
+    let (house, user) = (stage.house(), stage.user("grace").await);
+    let session =
+        sessions::live_of(&mut house.db.read().await.unwrap(), user, stage.now()).await.unwrap()[0].id;
+    house.admin.revoke_session(&Authority::system(), session).await.unwrap();
+    let page = grace.url.clone();
+    grace.get(&page).await;
+    assert_ne!(grace.title(), "Set up an authenticator app", "a seed was offered to an ended session");
+    assert!(grace.attribute("#key", "data-value").is_none());
+    stage.demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mfa_06_a_session_that_has_ended_takes_no_factor_away() {
+    for engine in ENGINES {
+        let stage = Stage::open(engine).await;
+        stage.signed_in("ada").await;
+        let (house, ada) = (stage.house(), stage.user("ada").await);
+        let session =
+            sessions::live_of(&mut house.db.read().await.unwrap(), ada, stage.now()).await.unwrap()[0].id;
+        let address = "192.0.2.1".parse().unwrap();
+        let visit = Visit { address, agent: "", now: stage.now(), chance: &OsChance };
+        house.admin.revoke_sessions(&Authority::system(), ada).await.unwrap();
+        let kept = async || {
+            let mut conn = house.db.read().await.unwrap();
+            let factor = credentials::factor(&mut conn, ada).await.unwrap();
+            (factor.map(|factor| factor.id), credentials::codes_left(&mut conn, ada).await.unwrap())
+        };
+        let before = kept().await;
+        assert!(before.0.is_some());
+        assert!(house.signin.remove_factor((ada, session), &visit).await.is_err());
+        assert!(house.signin.renew_codes((ada, session), &visit).await.is_err());
+        assert_eq!(kept().await, before, "{engine:?}");
+        stage.demo.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_enrolment_is_recorded() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    let mut grace = at_enrolment(&stage).await;
+    grace.submit(&[("code", "000000")]).await;
+    assert!(grace.text().contains("That code is not right."), "{}", grace.text());
+    let user = stage.user("grace").await.to_string();
+    let search = audit::Search {
+        action: Some("factor.enrol".to_owned()),
+        outcome: Some("failed".to_owned()),
+        target: Some(user),
+        ..audit::Search::default()
+    };
+    for turn in 0.. {
+        let mut conn = stage.house().db.read().await.unwrap();
+        if !audit::find(&mut conn, &search, 1).await.unwrap().is_empty() {
+            break;
+        }
+        assert!(turn < 100, "no record of it");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     stage.demo.stop().await;
 }
