@@ -223,6 +223,7 @@ pub(super) fn evaluate<'a, W: Witness>(
 
 // What the person reads, in a refusal and in the list of its clauses.
 const ACCOUNT: &str = "Your account cannot open apps at the moment.";
+const CLOSED: &str = "A rule of this app cannot be read at the moment, so it opens for nobody. Tell whoever looks after the app.";
 const EXCLUDED: &str = "Your account has been excluded from this app.";
 const METHOD: &str = "This page cannot be used in that way.";
 const NETWORK: &str = "This page opens only from certain networks, and you are not in one of them.";
@@ -281,20 +282,24 @@ fn tenant<W: Witness>(on: &mut Step<'_, '_, W>) {
 fn deny<W: Witness>(on: &mut Step<'_, '_, W>) {
     for who in on.route.deny.iter().chain(&on.rule.deny) {
         let hit = is_denied(who, on.caller);
+        let nothing = matches!(who.test, Test::Nothing);
+        let plain = if nothing { CLOSED } else { EXCLUDED };
         if hit || W::ALL {
             on.witness.note(|| {
-                let words = if hit { "is denied by" } else { "is not touched by" };
-                let clause = Clause::new(
-                    "deny",
-                    Mark::of(!hit),
-                    format!("{} {words} {}", on.caller.principal.username, who.text),
-                );
+                let name = &on.caller.principal.username;
+                let words = if nothing {
+                    format!("{} names nothing that exists, and so keeps everybody out", who.text)
+                } else {
+                    let words = if hit { "is denied by" } else { "is not touched by" };
+                    format!("{name} {words} {}", who.text)
+                };
+                let clause = Clause::new("deny", Mark::of(!hit), words);
                 // A list that does not name the person is about others.
-                if hit { clause.told(EXCLUDED) } else { clause }
+                if hit { clause.told(plain) } else { clause }
             });
         }
         if hit {
-            on.verdict.refuse("deny-list", || EXCLUDED.into());
+            on.verdict.refuse("deny-list", || plain.into());
         }
     }
 }
@@ -507,11 +512,13 @@ fn is_allowed<W>(who: &WhoIs, on: &Step<'_, '_, W>) -> bool {
 }
 
 /// Whether somebody is on a list that keeps out. Wider than the other way round: an address counts although nobody has
-/// verified it, and a role although it holds only in a part of the place.
+/// verified it, and a role although it holds only in a part of the place. A name of nothing that exists keeps everybody out:
+/// whom it was meant for cannot be told.
 fn is_denied(who: &WhoIs, caller: Caller<'_>) -> bool {
     let principal = caller.principal;
     match &who.test {
         Test::Domain(domain) => principal.contact.as_ref().is_some_and(|email| email.domain() == domain),
+        Test::Nothing => true,
         Test::Role(roles, at) => principal
             .roles
             .iter()
@@ -528,7 +535,7 @@ fn is(who: &WhoIs, caller: Caller<'_>) -> bool {
             principal.memberships.iter().any(|m| m.department.is_some() && m.department == place.department())
         }
         Test::Group(tenant, name) => principal.groups.iter().any(|(of, group)| of == tenant && group == name),
-        Test::Domain(_) | Test::Nobody | Test::Role(..) => false,
+        Test::Domain(_) | Test::Nothing | Test::Role(..) => false,
         Test::Org(place) => principal.memberships.iter().any(|m| m.org.is_some() && m.org == place.org()),
         Test::Provider(name) => match &caller.level.first {
             FirstFactor::Provider(text) => {

@@ -99,8 +99,8 @@ pub(super) enum Test {
     Department(Place),
     Domain(String),
     Group(TenantId, Slug),
-    /// The name is of nothing that exists; nobody matches.
-    Nobody,
+    /// The name is of nothing that exists. It lets nobody in, and keeps everybody out.
+    Nothing,
     Org(Place),
     Provider(Slug),
     Role(Vec<RoleId>, Place),
@@ -115,7 +115,7 @@ impl Test {
         match self {
             Test::Department(place) | Test::Org(place) | Test::Role(_, place) => Some(*place),
             Test::Group(tenant, _) | Test::Tenant(tenant) => Some(Place::Tenant(*tenant)),
-            Test::Domain(_) | Test::Nobody | Test::Provider(_) | Test::SignedIn | Test::User(_) => None,
+            Test::Domain(_) | Test::Nothing | Test::Provider(_) | Test::SignedIn | Test::User(_) => None,
         }
     }
 }
@@ -156,8 +156,8 @@ pub enum Lost {
 }
 
 impl Snapshot {
-    /// Compiles routes against the tree. Names that nothing has are listed in [`Snapshot::unresolved`]; who they were to
-    /// let in stays out.
+    /// Compiles routes against the tree. Names that nothing has are listed in [`Snapshot::unresolved`]: where they were to
+    /// let somebody in they let in nobody, and where they were to keep somebody out they keep out everybody.
     #[must_use]
     pub fn compile(version: u64, tree: Tree, routes: &[route::Route], rules: &Rules) -> Self {
         let mut snapshot = Self {
@@ -203,7 +203,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// Names in policies that nothing has, each with its place.
+    /// Names in policies that nothing has, each with its place and what comes of it.
     #[must_use]
     pub fn unresolved(&self) -> &[String] {
         &self.unresolved
@@ -396,6 +396,10 @@ impl Route {
     }
 }
 
+/// What comes of a name that nothing has.
+const KEEPS_OUT: &str = "it keeps everybody out";
+const LETS_IN: &str = "it lets nobody in";
+
 struct Compiler<'a> {
     snapshot: &'a Snapshot,
     rules: &'a Rules,
@@ -420,7 +424,7 @@ impl Compiler<'_> {
             tenant,
             place,
             rules: spec.rules.iter().map(|rule| self.rule(rule, tenant, place)).collect(),
-            deny: self.whos(&spec.deny, tenant, place, &spec.source.0),
+            deny: self.whos(&spec.deny, tenant, place, &spec.source.0, KEEPS_OUT),
             require: self.hows(&spec.require, &spec.source.0),
             folded_prefix: fold_prefix(&spec.prefix, Case::Unknown),
             spec: spec.clone(),
@@ -438,7 +442,7 @@ impl Compiler<'_> {
             Access::Public => (true, Vec::new(), None),
             Access::Members { allow, needs } => (
                 false,
-                self.whos(allow, tenant, place, &source),
+                self.whos(allow, tenant, place, &source, LETS_IN),
                 needs.as_ref().map(|needs| self.needs(needs, place, &source)),
             ),
         };
@@ -450,7 +454,7 @@ impl Compiler<'_> {
             public,
             allow,
             needs,
-            deny: self.whos(&rule.deny, tenant, place, &source),
+            deny: self.whos(&rule.deny, tenant, place, &source, KEEPS_OUT),
             require: self.hows(&rule.require, &source),
             source,
         }
@@ -470,14 +474,22 @@ impl Compiler<'_> {
         tenant: Option<TenantId>,
         place: Option<Place>,
         source: &str,
+        effect: &str,
     ) -> Vec<WhoIs> {
-        list.iter()
-            .map(|who| WhoIs { text: who.to_string(), test: self.who(who, tenant, place, source) })
-            .collect()
+        let mut known = Vec::new();
+        for who in list {
+            let text = who.to_string();
+            let test = self.who(who, tenant, place).unwrap_or_else(|| {
+                self.unresolved.push(format!("{source}: {text} does not exist; {effect}"));
+                Test::Nothing
+            });
+            known.push(WhoIs { text, test });
+        }
+        known
     }
 
-    fn who(&mut self, who: &Who, tenant: Option<TenantId>, place: Option<Place>, source: &str) -> Test {
-        let test = match who {
+    fn who(&self, who: &Who, tenant: Option<TenantId>, place: Option<Place>) -> Option<Test> {
+        match who {
             Who::Department(path) => self.snapshot.place(path).map(Test::Department),
             Who::Domain(domain) => Some(Test::Domain(domain.to_string())),
             Who::Group { tenant: named, name } => match named {
@@ -508,11 +520,7 @@ impl Compiler<'_> {
             Who::SignedIn => Some(Test::SignedIn),
             Who::Tenant(slug) => self.snapshot.tenant_ids.get(slug).copied().map(Test::Tenant),
             Who::User(name) => Some(Test::User(name.clone())),
-        };
-        test.unwrap_or_else(|| {
-            self.missing(source, &who.to_string());
-            Test::Nobody
-        })
+        }
     }
 
     fn hows(&mut self, list: &[How], source: &str) -> Vec<HowIs> {
@@ -544,7 +552,7 @@ impl Compiler<'_> {
     }
 
     fn missing(&mut self, source: &str, what: &str) {
-        self.unresolved.push(format!("{source}: {what} does not exist"));
+        self.unresolved.push(format!("{source}: {what} does not exist; {LETS_IN}"));
     }
 }
 

@@ -345,7 +345,8 @@ impl World {
             // Also where the role holds only in a part of acme.
             4 => self.held.iter().any(|(role, at)| *role == 1 && matches!(at % 5, 0 | 1 | 3)),
             5 => self.member.contains(&0),
-            _ => false,
+            // A name that nothing has keeps everybody out.
+            _ => true,
         };
         let member = self.tenant.is_none_or(|t| self.member.contains(&t));
         let suspended = self.tenant.is_some() && self.suspended == self.tenant;
@@ -438,14 +439,11 @@ proptest! {
     }
 }
 
-#[test]
-fn proxy_11_case_is_refused_where_it_would_matter() {
-    let mut world = World {
+/// Somebody signed in who holds nothing, and one rule that lets everybody in who is.
+fn nobody_in_particular() -> World {
+    World {
         tenant: None,
-        rules: vec![
-            (None, 1, None, Some(2), None, Vec::new()),
-            (None, 0, Some(vec![0]), None, None, Vec::new()),
-        ],
+        rules: vec![(None, 0, Some(vec![0]), None, None, Vec::new())],
         deny: None,
         suspended: None,
         mfa: None,
@@ -460,8 +458,18 @@ fn proxy_11_case_is_refused_where_it_would_matter() {
         path: 0,
         method: 0,
         inside: true,
+    }
+}
+
+#[test]
+fn proxy_11_case_is_refused_where_it_would_matter() {
+    let world = World {
+        rules: vec![
+            (None, 1, None, Some(2), None, Vec::new()),
+            (None, 0, Some(vec![0]), None, None, Vec::new()),
+        ],
+        ..nobody_in_particular()
     };
-    world.rules.truncate(2);
     let (principal, level) = (world.principal(), world.level());
     let caller = Some(Caller { principal: &principal, level: &level, session: id::<SessionId>(7) });
     for (case, path, expected) in [
@@ -488,5 +496,44 @@ fn proxy_11_case_is_refused_where_it_would_matter() {
             Request { target: &target, method: "GET", address: "10.0.0.1".parse().unwrap(), now: NOW };
         let compiled = snapshot.locate("reports.example.com", &target).unwrap();
         assert_eq!(word(&decide(&snapshot, compiled, caller, &request)), expected, "{case:?} {path}");
+    }
+}
+
+#[test]
+fn tenant_14_a_deny_that_names_nothing_keeps_everybody_out_and_says_so() {
+    for (text, allow, deny) in [
+        ("org:acme/nowhere", 0, Some(Who::Org(PlacePath::parse("acme/nowhere").unwrap()))),
+        ("tenant:nowhere", 0, Some(Who::Tenant(slug("nowhere")))),
+        (
+            "role:retired@acme",
+            0,
+            Some(Who::Role { slug: slug("retired"), at: Some(PlacePath::parse("acme").unwrap()) }),
+        ),
+        ("group:nowhere/staff", 6, None),
+    ] {
+        let world = nobody_in_particular();
+        let mut route = world.route();
+        route.rules[0].access = Access::Members { allow: vec![who(allow), who(0)], needs: None };
+        route.deny = deny.iter().cloned().collect();
+        let snapshot = Snapshot::compile(1, tree(None, None), std::slice::from_ref(&route), &rules());
+        let (principal, level) = (world.principal(), world.level());
+        let caller = Some(Caller { principal: &principal, level: &level, session: id::<SessionId>(7) });
+        let target = Target::parse("/").unwrap();
+        let request =
+            Request { target: &target, method: "GET", address: "10.0.0.1".parse().unwrap(), now: NOW };
+        let compiled = snapshot.locate("reports.example.com", &target).unwrap();
+        let explained = explain(&snapshot, compiled, caller, &request);
+        let [said] = snapshot.unresolved() else { panic!("{:?}", snapshot.unresolved()) };
+        if deny.is_some() {
+            assert_eq!(explained.code.as_deref(), Some("deny-list"), "{text}");
+            assert!(
+                explained.to_string().contains(&format!("{text} names nothing that exists")),
+                "{explained}"
+            );
+            assert!(said.contains(text) && said.ends_with("it keeps everybody out"), "{said}");
+        } else {
+            assert_eq!(explained.verdict, "allow", "what lets nobody in takes nothing from the others");
+            assert!(said.contains(text) && said.ends_with("it lets nobody in"), "{said}");
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Board {
         let version = self.version.fetch_add(1, Ordering::AcqRel) + 1;
         let snapshot = Snapshot::compile(version, tree, &policy.routes, &policy.rules);
         for name in snapshot.unresolved() {
-            tracing::warn!(what = %name, "a name in a policy is of nothing that exists; it lets nobody in");
+            tracing::warn!(what = %name, "a name in a policy is of nothing that exists");
         }
         self.policy.store(policy);
         self.snapshot.store(Arc::new(snapshot));

@@ -44,6 +44,11 @@ impl Draft {
         self
     }
 
+    /// Beside the carets, after what stands there.
+    pub(super) fn adds(&mut self, words: &str) {
+        self.label = format!("{}; {words}", self.label);
+    }
+
     /// The remedy.
     pub(super) fn help(&mut self, words: impl Into<String>) -> &mut Self {
         self.help = Some(words.into());
@@ -101,6 +106,16 @@ impl<'a> Desk<'a> {
             self.torn.insert(part.clone());
         }
         self.drafts.push_mut(draft)
+    }
+
+    /// How many faults so far.
+    pub(super) const fn count(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// The faults of a kind that were noted after so many.
+    pub(super) fn since(&mut self, count: usize, code: Code) -> impl Iterator<Item = &mut Draft> {
+        self.drafts.iter_mut().skip(count).filter(move |draft| draft.code == code)
     }
 
     /// How many errors so far.

@@ -281,7 +281,7 @@ section! {
         needs: Maybe<Written<Needs>>,
         /// Whether everybody passes, without sign-in.
         public: Written<bool> = false,
-        /// Who may not, whatever else says so. Written as in `allow`.
+        /// Who may not, whatever else says so. Written as in `allow`; a tenant, place or role that does not exist keeps everybody out.
         deny: Vec<Written<Who>> = [],
         /// What must hold besides, all of it: `mfa`, `mfa<15m`, `session<8h`, `net:NAME`.
         require: Vec<Written<How>> = [],

@@ -174,7 +174,7 @@ impl Reader<'_> {
         self.check_at(desk);
         let to = self.upstreams(desk);
         let rules = self.rules(desk);
-        let deny = self.who(&raw.deny, desk);
+        let deny = self.kept_out(&raw.deny, desk);
         let require = self.require(desk);
         let headers = headers(&raw.headers, desk);
         let (connect, request) = match &raw.timeout.0 {
@@ -313,7 +313,7 @@ impl Reader<'_> {
         let asks = !raw.deny.is_empty() || !raw.require.is_empty();
         let said = Said { allow: &raw.allow, needs: &raw.needs, public: &raw.public, asks, spot: raw.spot };
         let access = self.access(said, desk);
-        let deny = self.who(&raw.deny, desk);
+        let deny = self.kept_out(&raw.deny, desk);
         let mut methods =
             raw.methods.0.as_ref().map(|list| {
                 list.iter().map(|method| (method.value.0.clone(), method.spot)).collect::<Vec<_>>()
@@ -449,6 +449,22 @@ impl Reader<'_> {
             }
         }
         list.iter().map(|written| written.value.clone()).collect()
+    }
+
+    /// Looks everybody up whom a list keeps out. What nothing has the name of keeps everybody out, and the warning says so;
+    /// groups apart, which are compared by name.
+    fn kept_out(&self, list: &[Written<Who>], desk: &mut Desk<'_>) -> Vec<Who> {
+        let mut all = Vec::new();
+        for written in list {
+            let before = desk.count();
+            all.extend(self.who(std::slice::from_ref(written), desk));
+            if !matches!(written.value, Who::Group { .. }) {
+                desk.since(before, Code::UnknownName).for_each(|fault| {
+                    fault.adds("while the records have none either, this keeps everybody out");
+                });
+            }
+        }
+        all
     }
 
     /// Looks a permission up.

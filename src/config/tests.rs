@@ -340,6 +340,11 @@ error[E0105] unknown key `log.levle`
   = help: did you mean `level`?
 "
     );
+    let shut = route("allow = [\"tenant:acme\"]\ndeny = [\"org:default/europe\"]\n").rendered();
+    assert!(shut.contains("^^^^^^^^^^^^^ the file has no such tenant\n"), "{shut}");
+    let words =
+        "the file has no such organisation; while the records have none either, this keeps everybody out\n";
+    assert!(shut.contains(words), "{shut}");
     let report = house.report();
     assert_eq!(report.counts().to_string(), "1 error, 1 warning");
     assert!(report.render(true).contains("\u{1b}[1;31merror[E0105]\u{1b}[0m"));
