@@ -187,7 +187,7 @@ impl Principal {
             || match snapshot.mfa {
                 MfaRule::Everyone => true,
                 MfaRule::Admins => self.kind == AccountKind::Admin,
-                MfaRule::Optional => false,
+                MfaRule::Off | MfaRule::Optional => false,
             }
             || self
                 .memberships

@@ -23,6 +23,8 @@ pub enum MfaRule {
     Admins,
     /// Everybody.
     Everyone,
+    /// Nobody, also not whoever has one.
+    Off,
     /// Whoever wants to.
     #[default]
     Optional,

@@ -173,6 +173,7 @@ fn signin_settings(settings: &config::Settings) -> signin::Settings {
         issuer: settings.brand.name.clone(),
         portal_host: settings.server.public_url.host.to_string(),
         portal_origin: settings.server.public_url.origin(),
+        recovery: settings.mfa.recovery,
     }
 }
 

@@ -50,7 +50,8 @@ pub fn rules(settings: &Settings) -> Rules {
         mfa: match settings.mfa.require {
             MfaRequire::Admins => MfaRule::Admins,
             MfaRequire::Everyone => MfaRule::Everyone,
-            MfaRequire::Off | MfaRequire::Optional => MfaRule::Optional,
+            MfaRequire::Off => MfaRule::Off,
+            MfaRequire::Optional => MfaRule::Optional,
         },
         scheme: settings.server.public_url.scheme.as_str().to_owned(),
         port: settings.server.public_url.port,

@@ -291,13 +291,12 @@ fn sign_in(raw: &raw::SignIn, desk: &mut Desk<'_>) -> Option<SignIn> {
 
 fn mfa(raw: &raw::Mfa, desk: &mut Desk<'_>) -> Mfa {
     let has = |method: FactorMethod| raw.methods.iter().any(|written| written.value == method);
-    let totp = has(FactorMethod::Totp);
-    if !totp && !desk.torn.contains("mfa") {
+    if !has(FactorMethod::Totp) && !desk.torn.contains("mfa") {
         let spot = raw.methods.first().map_or(raw.spot, |method| method.spot);
         desk.fault(Code::Contradiction, spot, "`mfa.methods` leaves no factor to enrol")
             .help("write [\"totp\", \"recovery\"]; require = \"off\" asks nobody for one");
     }
-    Mfa { require: raw.require.value, totp, recovery: has(FactorMethod::Recovery) }
+    Mfa { require: raw.require.value, recovery: has(FactorMethod::Recovery) }
 }
 
 /// Scripted installations name the first administrator in the environment.

@@ -158,7 +158,8 @@ section! {
 section! {
     /// Second factors.
     Mfa {
-        /// Who must have one.
+        /// Who must have one. With `optional`, whoever has set one up is asked for it; with `off` nobody is, except by the
+        /// tenants, roles and routes that demand one.
         require: Written<MfaRequire> = "admins",
         /// Which are taken. `recovery` is a set of one-time codes that comes with the others.
         methods: Vec<Written<FactorMethod>> = ["totp", "recovery"],

@@ -233,8 +233,6 @@ pub enum Landing {
 pub struct Mfa {
     /// Who must have a second factor.
     pub require: MfaRequire,
-    /// Whether codes from an authenticator app are taken.
-    pub totp: bool,
     /// Whether recovery codes are given out and taken.
     pub recovery: bool,
 }
@@ -246,7 +244,8 @@ pub enum MfaRequire {
     Admins,
     /// Everybody.
     Everyone,
-    /// Nobody, and nobody is offered one; what is enrolled is still asked for.
+    /// Nobody: nobody is offered one, and one that is enrolled is not asked for at the sign-in. What a tenant, a role or a
+    /// route demands, it demands all the same.
     Off,
     /// Whoever wants one.
     Optional,

@@ -439,7 +439,7 @@ fn the_smallest_has_every_default() {
     assert_eq!(sign_in.password, PasswordPolicy { min_length: 12, check_common: true });
     assert_eq!(sign_in.lockout, Lockout { after: 8, delay: Span::minutes(1), limit: Span::minutes(30) });
     assert_eq!(sign_in.default_landing, Landing::Apps);
-    assert_eq!(mfa, Mfa { require: MfaRequire::Admins, totp: true, recovery: true });
+    assert_eq!(mfa, Mfa { require: MfaRequire::Admins, recovery: true });
     assert!(networks.is_empty() && bootstrap.is_none());
     assert_eq!(brand.name, "Cardea");
     let Objects { tenants, roles, groups, routes } = loaded.objects;

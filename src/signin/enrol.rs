@@ -36,7 +36,7 @@ pub struct Enrolment {
 
 /// An authenticator that was set up.
 pub struct Enrolled {
-    /// Ten codes, to be shown once.
+    /// Ten codes, to be shown once; none where none are taken.
     pub codes: Vec<Secret<String>>,
     /// Where the flow stands now.
     pub step: Step,
@@ -172,8 +172,8 @@ impl SignIn {
         user: UserId,
         visit: &Visit<'_>,
     ) -> Result<Vec<Secret<String>>, SignInError> {
-        let codes: Vec<Secret<String>> =
-            (0..recovery_code::COUNT).map(|_| recovery_code::generate(visit.chance)).collect();
+        let count = if self.settings.recovery { recovery_code::COUNT } else { 0 };
+        let codes: Vec<Secret<String>> = (0..count).map(|_| recovery_code::generate(visit.chance)).collect();
         let digests: Vec<[u8; 32]> = codes
             .iter()
             .filter_map(|code| recovery_code::normalise(code.expose()))

@@ -45,6 +45,8 @@ pub struct Settings {
     pub portal_host: String,
     /// The portal's origin.
     pub portal_origin: String,
+    /// Whether recovery codes are given out and taken.
+    pub recovery: bool,
 }
 
 /// Everything these stories need.

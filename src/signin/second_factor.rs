@@ -48,8 +48,11 @@ impl SignIn {
     /// Spends a recovery code and moves the flow on.
     ///
     /// # Errors
-    /// [`SignInError::Wrong`] for one that is wrong or was used.
+    /// [`SignInError::Wrong`] for one that is wrong or was used, [`SignInError::Stale`] where none are taken.
     pub async fn recovery(&self, flow: &Flow, code: &str, visit: &Visit<'_>) -> Result<Step, SignInError> {
+        if !self.settings.recovery {
+            return Err(SignInError::Stale);
+        }
         let proven = self.owing_second(flow, visit).await?;
         let user = proven.user();
         let counted = self.count_factor(user, visit.now).await?;

@@ -1,6 +1,6 @@
 //! The end of every step: what is owed now, and the session when nothing is.
 
-use crate::access::{Principal, principal};
+use crate::access::{MfaRule, Principal, principal};
 use crate::crypto::token::Token;
 use crate::domain::login::{Demands, Owed, Proven, Purpose, Stage};
 use crate::domain::{Level, SessionId, UserId};
@@ -46,9 +46,13 @@ impl SignIn {
         }
         let target = self.target(&flow.return_to, visit);
         let asked = asks_second(&snapshot, target.as_ref(), &who, proven.level(), visit).is_some();
+        let second_required = who.owes_second(&snapshot) || asked;
+        // Where factors are off, one that somebody has is asked for only if something demands it, or to raise a session.
+        let counts =
+            second_required || snapshot.mfa != MfaRule::Off || matches!(flow.purpose, Purpose::StepUp { .. });
         let demands = Demands {
-            enrolled: who.enrolled,
-            second_required: who.owes_second(&snapshot) || asked,
+            enrolled: who.enrolled && counts,
+            second_required,
             must_change_password: who.must_change_password,
         };
         Ok((demands, who))

@@ -86,6 +86,8 @@ pub struct Account {
     pub has_password: bool,
     /// When an authenticator app was set up; absent when there is none.
     pub totp_since: Option<Moment>,
+    /// Whether one may be set up where there is none.
+    pub totp_offered: bool,
     /// Whether the authenticator app may be removed; not where a second factor is required.
     pub totp_removable: bool,
     /// Recovery codes left; absent where there cannot be any.

@@ -370,6 +370,7 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
                 password_changed: Some(moment(3)),
                 has_password: true,
                 totp_since: Some(moment(4)),
+                totp_offered: true,
                 totp_removable: true,
                 recovery_left: Some(2),
                 sessions: 3,

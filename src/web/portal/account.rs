@@ -51,10 +51,10 @@ async fn overview_inner(here: &Here, record: &Record) -> Result<Response, Failur
     let password = credentials::password(&mut conn, who.user).await?;
     let factor = credentials::factor(&mut conn, who.user).await?;
     let recovery_left = match &factor {
-        Some(_) => {
+        Some(_) if here.web.signin.settings.recovery => {
             Some(u32::try_from(credentials::codes_left(&mut conn, who.user).await?).unwrap_or_default())
         }
-        None => None,
+        _ => None,
     };
     let live = store::live_of(&mut conn, who.user, here.now).await?;
     let user = crate::store::users::by_id(&mut conn, who.user).await?.ok_or(Failure::Stale)?;
@@ -70,6 +70,7 @@ async fn overview_inner(here: &Here, record: &Record) -> Result<Response, Failur
         password_changed: password.as_ref().map(|(_, at)| moment(*at)),
         has_password: password.is_some(),
         totp_since: factor.map(|factor| moment(factor.created_at)),
+        totp_offered: factors::offered(here),
         totp_removable: factors::removable(here, record),
         recovery_left,
         sessions: u32::try_from(live.len()).unwrap_or_default(),

@@ -7,6 +7,7 @@ use super::account::tell;
 use super::onward::{Onward, prove_again};
 use super::query;
 use super::sign_in::{cancel_href, destination};
+use crate::access::MfaRule;
 use crate::domain::Span;
 use crate::domain::login::Purpose;
 use crate::session::Record;
@@ -60,6 +61,9 @@ async fn enrol_page_inner(here: &Here, handle: Option<String>) -> Result<Respons
     let Some(record) = here.record.clone() else {
         return Ok(reply::see("/sign-in?return_to=%2Fme%2Fsecurity%2Ftotp"));
     };
+    if !record.principal.enrolled && !offered(here) {
+        return Ok(reply::see("/me/security"));
+    }
     if let Some(response) = freshly_proven(here, &record, "/me/security/totp").await? {
         return Ok(response);
     }
@@ -130,9 +134,13 @@ async fn enrol_inner(form: &Posted) -> Result<Response, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let username = name_of(here, &flow).await?;
-    let codes = enrolled.codes.iter().map(|code| code.expose().clone()).collect();
-    let page = codes_page(here, username, codes, Some(handle.to_owned()), false);
+    let page = if enrolled.codes.is_empty() {
+        reply::see(&format!("/auth/continue?flow={handle}"))
+    } else {
+        let username = name_of(here, &flow).await?;
+        let codes = enrolled.codes.iter().map(|code| code.expose().clone()).collect();
+        codes_page(here, username, codes, Some(handle.to_owned()), false)
+    };
     Ok(match enrolled.step {
         Step::Done { token, .. } => {
             reply::with_cookie(page, &cookie::set(Kind::Session, token.expose(), here.web.sessions.secure()))
@@ -173,7 +181,7 @@ pub(in crate::web) async fn recovery_codes(form: Posted) -> Response {
         };
     }
     let Some(record) = here.record.clone() else { return reply::see("/sign-in") };
-    if !record.principal.enrolled || !form.ticked("renew") {
+    if !record.principal.enrolled || !here.web.signin.settings.recovery || !form.ticked("renew") {
         return reply::see("/me/security");
     }
     match renew(here, &record).await {
@@ -190,6 +198,11 @@ async fn renew(here: &Here, record: &Record) -> Result<Response, Failure> {
     let codes = here.web.signin.renew_codes((record.principal.user, record.id), &here.visit()).await?;
     let codes = codes.iter().map(|code| code.expose().clone()).collect();
     Ok(codes_page(here, record.principal.username.to_string(), codes, None, true))
+}
+
+/// Whether people may set one up of their own accord.
+pub(super) fn offered(here: &Here) -> bool {
+    here.web.snapshot.load().mfa != MfaRule::Off
 }
 
 /// Whether somebody may do without a second factor.

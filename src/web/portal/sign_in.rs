@@ -264,7 +264,8 @@ async fn second_page(here: &Here, at: &At, recovery: bool, error: Option<String>
             None => "This page asks for a fresh code.".to_owned(),
         }),
     };
-    let recovery_href = Some(format!("/sign-in/recovery?flow={}", at.handle));
+    let recovery_href =
+        here.web.signin.settings.recovery.then(|| format!("/sign-in/recovery?flow={}", at.handle));
     reply::ok(ui::Verify { frame, flow, identifier, reason, recovery_href, cancel_href, error }.render())
 }
 
@@ -286,7 +287,8 @@ pub(in crate::web) async fn verify_page(here: Here, raw: RawQuery) -> Response {
 
 /// The page for a recovery code.
 pub(in crate::web) async fn recovery_page(here: Here, raw: RawQuery) -> Response {
-    second_step_page(here, raw, true).await
+    let recovery = here.web.signin.settings.recovery;
+    second_step_page(here, raw, recovery).await
 }
 
 async fn second_step(form: Posted, recovery: bool) -> Response {

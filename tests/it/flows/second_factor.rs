@@ -1,13 +1,17 @@
 //! Second factors: codes, recovery codes, enrolment, step-up.
 
+use std::sync::Arc;
+
 use cardea::access::Authority;
 use cardea::demo::PASSWORD;
 use cardea::domain::Span;
+use cardea::domain::login::{Owed, Purpose};
 use cardea::session::Visit;
+use cardea::signin::{Settings, SignIn, Step};
 use cardea::store::{audit, credentials, sessions};
 use cardea::sys::OsChance;
 
-use super::{after_password, at_code, authenticator, enrol, moved, opens, sign_out};
+use super::{after_password, at_code, authenticator, enrol, moved, opens, password, sign_out};
 use crate::support::stage::{Answer, ENGINES, Engine, Ready, Stage, Visitor, all_at_once};
 
 /// How many of these came in.
@@ -555,5 +559,59 @@ async fn a_failed_enrolment_is_recorded() {
         assert!(turn < 100, "no record of it");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    stage.demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mfa_07_recovery_codes_are_worth_nothing_where_they_are_not_taken() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    let mut grace = at_enrolment(&stage).await;
+    let (_, codes) = enrol(&stage, &mut grace).await;
+    let house = stage.house();
+    let strict = SignIn {
+        db: house.db.clone(),
+        keys: Arc::clone(&house.keys),
+        sessions: Arc::clone(&house.sessions),
+        snapshot: Arc::clone(&house.board.snapshot),
+        ledger: house.ledger.clone(),
+        hashing: house.hashing.clone(),
+        settings: Settings { recovery: false, ..house.signin.settings.clone() },
+    };
+    let visit =
+        Visit { address: "192.0.2.1".parse().unwrap(), agent: "", now: stage.now(), chance: &OsChance };
+    let browser = [7; 32];
+    let begun = strict.begin("grace", Purpose::SignIn, "", &browser, &visit).await.unwrap();
+    let flow = async || strict.flow(begun.handle.expose(), &browser, &visit).await.unwrap();
+    assert!(matches!(
+        strict.password(&flow().await, &password(PASSWORD), &visit).await,
+        Ok(Step::Owes(Owed::SecondFactor))
+    ));
+    assert!(strict.recovery(&flow().await, &codes[0], &visit).await.is_err());
+    assert!(
+        house.signin.recovery(&flow().await, &codes[0], &visit).await.is_ok(),
+        "the code itself was good"
+    );
+    stage.demo.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_factors_are_off_only_what_demands_one_asks_for_it() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    stage.reconfigured("require = \"optional\"", "require = \"off\"").await;
+    // Somebody who has one comes in without it, and gives it where a route demands it.
+    let mut ada = after_password(&stage, "ada").await;
+    assert_eq!(ada.title(), "My apps", "{}", ada.text());
+    ada.get(&stage.url("reports.cardea", "/")).await;
+    assert_eq!(ada.title(), "Enter your code", "{}", ada.text());
+    ada.submit(&[("code", &stage.ada_code())]).await;
+    assert_eq!(ada.title(), "Hello, Ada Lovelace", "{}", ada.text());
+    // Somebody who has none is offered none, and sets one up where a route demands it.
+    let mut grace = stage.signed_in("grace").await;
+    grace.get(&stage.portal("/me/security")).await;
+    assert!(grace.attribute("a[href$='/me/security/totp']", "href").is_none(), "{}", grace.text());
+    grace.get(&stage.portal("/me/security/totp")).await;
+    assert_eq!(grace.title(), "My account", "{}", grace.text());
+    grace.get(&stage.url("reports.cardea", "/")).await;
+    assert_eq!(grace.title(), "Set up an authenticator app", "{}", grace.text());
     stage.demo.stop().await;
 }
