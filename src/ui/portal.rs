@@ -65,6 +65,7 @@ impl Apps {
 /// `/me/security/totp`, `/me/security/totp/remove` (by link) and `/me/security/recovery` (`renew`, `csrf`).
 #[derive(Debug, Clone, Default, Template)]
 #[template(path = "account.html", config = "src/ui/askama.toml")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that the page shows")]
 pub struct Account {
     /// The frame.
     pub frame: Frame,
