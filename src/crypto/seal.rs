@@ -41,7 +41,7 @@ impl SealingKey {
     }
 
     fn open(&self, place: &str, nonce: [u8; 12], body: &[u8]) -> Result<Secret<Vec<u8>>, CryptoError> {
-        let mut body = Secret::new(body.to_vec()).expose().clone();
+        let mut body = body.to_vec();
         let plain = self
             .key
             .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(place.as_bytes()), &mut body)
