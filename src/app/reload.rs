@@ -68,9 +68,48 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     note("server.trusted_proxies", old.server.trusted_proxies != new.server.trusted_proxies);
     note("server.data_threads", old.server.data_threads != new.server.data_threads);
     note("server.data_plane", old.server.data_plane != new.server.data_plane);
-    note("storage", format!("{:?}", old.storage) != format!("{:?}", new.storage));
-    note("session", format!("{:?}", old.session) != format!("{:?}", new.session));
-    note("sign_in", format!("{:?}", old.sign_in) != format!("{:?}", new.sign_in));
-    note("brand", format!("{:?}", old.brand) != format!("{:?}", new.brand));
+    note("server.shutdown_grace", old.server.shutdown_grace != new.server.shutdown_grace);
+    note("storage", old.storage != new.storage);
+    note("secrets", old.master_keys != new.master_keys);
+    note("log", old.log != new.log);
+    note("session", old.session != new.session);
+    note("sign_in", old.sign_in != new.sign_in);
+    note("mfa.methods", old.mfa.recovery != new.mfa.recovery);
+    note("brand", old.brand != new.brand);
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Options, load};
+
+    #[test]
+    fn what_needs_a_restart_is_named_also_where_it_is_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cardea.toml");
+        std::fs::write(&file, "[server]\npublic_url = \"http://access.localhost:8080\"\n").unwrap();
+        let with = |name: &str, value: &str| {
+            let key = data_encoding::BASE64.encode(&[7; 32]);
+            let mut environment = vec![
+                ("CARDEA_STORAGE__URL".to_owned(), "postgres://cardea:one@db.example/cardea".to_owned()),
+                ("CARDEA_SECRETS__MASTER_KEY".to_owned(), key),
+            ];
+            environment.retain(|(known, _)| known != name);
+            environment.push((name.to_owned(), value.to_owned()));
+            load(&Options { file: Some(file.clone()), environment, ..Options::default() }).unwrap().settings
+        };
+        let old = with("CARDEA_LOG__LEVEL", "info");
+        assert_eq!(needs_restart(&old, &old), Vec::<&str>::new());
+        let other = data_encoding::BASE64.encode(&[8; 32]);
+        for (name, value, expected) in [
+            ("CARDEA_STORAGE__URL", "postgres://cardea:two@db.example/cardea", "storage"),
+            ("CARDEA_SECRETS__MASTER_KEY", other.as_str(), "secrets"),
+            ("CARDEA_LOG__LEVEL", "debug", "log"),
+            ("CARDEA_SERVER__SHUTDOWN_GRACE", "7s", "server.shutdown_grace"),
+            ("CARDEA_MFA__METHODS", "totp", "mfa.methods"),
+        ] {
+            assert_eq!(needs_restart(&old, &with(name, value)), [expected]);
+        }
+    }
 }

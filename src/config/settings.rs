@@ -133,7 +133,7 @@ impl fmt::Display for PublicUrl {
 }
 
 /// `[storage]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
     /// Which engine, and where.
     pub url: StorageUrl,
@@ -142,7 +142,7 @@ pub struct Storage {
 }
 
 /// Which engine, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StorageUrl {
     /// The whole address, which may hold a password.
     Postgres(Secret<String>),
@@ -151,7 +151,7 @@ pub enum StorageUrl {
 }
 
 /// `[secrets]`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MasterKeys {
     /// Seals what is written from now on.
     pub current: Option<Secret<[u8; 32]>>,
