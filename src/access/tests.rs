@@ -226,6 +226,8 @@ impl World {
             host: Hostname::parse("reports.example.com").unwrap(),
             prefix: String::new(),
             to: vec![Upstream { host: "127.0.0.1".into(), port: 1 }],
+            rewrite: None,
+            maintenance: None,
             forward_auth: false,
             tenant: self.tenant.map(|n| slug(TENANTS[n])),
             at: None,

@@ -263,8 +263,14 @@ section! {
         about: Maybe<Written<Label>>,
         /// The host it answers on.
         host: Written<Hostname>,
-        /// The path under which it answers, with everything below; by default the whole host. It is passed on as it is.
+        /// The path under which it answers, with everything below; by default the whole host. It is passed on as it is
+        /// unless `rewrite` says otherwise.
         path: Written<Prefix> = "/",
+        /// What takes the place of `path` on the way to the upstream: `/` takes it away, `/base` puts another path there.
+        /// Policies are about the path before that. What the app says about its own addresses is left as it is.
+        rewrite: Maybe<Written<Prefix>>,
+        /// What everybody reads while the app is worked on, with status 503; then nothing reaches it.
+        maintenance: Maybe<Written<Label>>,
         /// Where requests go: one or more of `http://HOST:PORT`. Needed unless `forward_auth` is set.
         to: Vec<Written<Upstream>> = [],
         /// Whether another proxy forwards the requests and asks here about each, at `server.forward_auth_listen`. Then

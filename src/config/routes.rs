@@ -198,6 +198,8 @@ impl Reader<'_> {
             prefix: raw.path.value.0.clone(),
             to,
             forward_auth: raw.forward_auth.value,
+            rewrite: raw.rewrite.0.as_ref().map(|to| to.value.0.clone()),
+            maintenance: text(&raw.maintenance),
             tenant: self.tenant.cloned(),
             at: raw.at.0.as_ref().map(|at| at.value.clone()),
             rules,
@@ -252,6 +254,15 @@ impl Reader<'_> {
                 );
             }
             _ => {}
+        }
+        if let Some(rewrite) = self.raw.rewrite.0.as_ref().filter(|_| guarded.value) {
+            desk.fault(
+                Code::Contradiction,
+                rewrite.spot,
+                "a route with `forward_auth` cannot rewrite its path",
+            )
+            .help("leave out `rewrite`: the proxy that forwards must pass on the address that it asked about")
+            .also(guarded.spot, "another proxy forwards, says this");
         }
         if guarded.value && !self.around.forward_auth && !desk.torn.contains("server") {
             desk.fault(Code::Missing, guarded.spot, "no other proxy can ask about this route")

@@ -133,6 +133,8 @@ fn cases_of_files_and_values() -> Cases {
         ("guarded, and nobody can ask", with("[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nallow = [\"signed-in\"]\n"), vec![("E0107", 5)]),
         ("guarded", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nallow = [\"signed-in\"]\n"), vec![]),
         ("guarded, with an upstream", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\nforward_auth = true\nallow = [\"signed-in\"]\n"), vec![("E0310", 6)]),
+        ("guarded, with another path", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nrewrite = \"/x\"\nallow = [\"signed-in\"]\n"), vec![("E0310", 7)]),
+        ("a path to go to that can be read in two ways", route("allow = [\"signed-in\"]\nrewrite = \"/a/../b\"\n"), vec![("E0301", 7)]),
         ("a route to where questions are asked", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nto = [\"http://127.0.0.1:8601\"]\nallow = [\"signed-in\"]\n"), vec![("E0218", 6)]),
         ("no upstream in the list", with("[[route]]\nhost = \"a.example.com\"\nto = []\nallow = [\"signed-in\"]\n"), vec![("E0107", 3)]),
         ("no listener", server("listen = []\n"), vec![("E0107", 1)]),

@@ -20,6 +20,10 @@ pub struct Route {
     pub host: Hostname,
     /// The path prefix it answers on, without trailing slash; empty for the whole host.
     pub prefix: String,
+    /// The prefix that takes the place of `prefix` on the way to the upstream.
+    pub rewrite: Option<String>,
+    /// What people read while nothing is passed on.
+    pub maintenance: Option<String>,
     /// Where requests go; nowhere when another proxy forwards them.
     pub to: Vec<Upstream>,
     /// Whether another proxy forwards its requests and asks here about each.

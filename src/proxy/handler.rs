@@ -24,7 +24,7 @@ use super::forward::Failure;
 use super::meters::{Entry, Outcome, without_secrets};
 use super::navigation::{Wish, wish};
 use super::own::{self, Prompt, to_sign_in};
-use super::policy::{Head, Known, Passage, Verdict, head, judge, question, who};
+use super::policy::{Head, Known, NoHead, Passage, Verdict, head, judge, question, who};
 use super::refusals::Refusal;
 use super::serve::{Door, Thread};
 use super::view::{Asked, Field, View};
@@ -166,6 +166,7 @@ async fn came<C: Carrier>(
         }
     };
     entry.asks(&asked.host, asked.target.path());
+    entry.traced(&view);
     let again = asked.target.forwarded();
     reply.again = (reply.wish == Wish::Navigation).then_some(again.as_ref());
 
@@ -207,6 +208,9 @@ async fn came<C: Carrier>(
     if route.spec.forward_auth {
         entry.outcome = Outcome::NoRoute;
         return Ending::Answer(guarded_elsewhere(reply));
+    }
+    if let Some(words) = &route.spec.maintenance {
+        return Ending::Answer(worked_on(reply, entry, words));
     }
 
     // Whether they may.
@@ -259,6 +263,16 @@ fn guarded_elsewhere(reply: Reply<'_>) -> Answer {
     })
 }
 
+/// A request to an app that is being worked on. Nobody is asked who they are, and nothing reaches the app.
+pub(super) fn worked_on(reply: Reply<'_>, entry: &mut Entry, words: &str) -> Answer {
+    entry.outcome = Outcome::Maintenance;
+    let (kind, title) = (ErrorKind::Maintenance, "The app is being worked on");
+    let mut answer =
+        reply.error(&ErrorText { kind, code: "maintenance", title, detail: Some(words), app: None });
+    set(&mut answer, "retry-after", "120");
+    answer
+}
+
 /// Forwards what was let through.
 async fn pass<C: Carrier>(
     reply: Reply<'_>,
@@ -285,7 +299,11 @@ async fn pass<C: Carrier>(
     }
     let head = match head(reply.gate, passage, asked, reply.request_id, reply.now) {
         Ok(head) => head,
-        Err(error) => {
+        Err(NoHead::Astray(astray)) => {
+            tracing::debug!(%astray, route.id = %route.spec.name, "a rewritten address was refused");
+            return Ending::Answer(no_way(reply, entry, Lost::Ambiguous));
+        }
+        Err(NoHead::Unsigned(error)) => {
             // Without a signature the upstream could not tell who this is, so it is not asked at all.
             tracing::error!(%error, route.id = %route.spec.name, "an assertion could not be signed");
             entry.outcome = Outcome::Unavailable;

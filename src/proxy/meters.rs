@@ -14,9 +14,15 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::domain::SessionId;
 use crate::sys::Stopwatch;
 
+use super::trace::Trace;
+use super::view::View;
+
 /// Says what each metric is. Once, after the recorder is installed.
 pub fn describe() {
-    metrics::describe_counter!("cardea_requests_total", "Requests, by route and by how they ended");
+    metrics::describe_counter!(
+        "cardea_requests_total",
+        "Requests, by route, by how they ended and by the kind of status"
+    );
     metrics::describe_counter!(
         "cardea_upstream_errors_total",
         "Requests that an upstream failed, by route and kind"
@@ -45,6 +51,8 @@ pub(super) enum Outcome {
     Gone,
     /// Our own fault.
     Internal,
+    /// The app is being worked on.
+    Maintenance,
     /// No route.
     NoRoute,
     /// Answered by us.
@@ -74,6 +82,7 @@ impl Outcome {
             Outcome::Denied => "denied",
             Outcome::Gone => "gone",
             Outcome::Internal => "internal",
+            Outcome::Maintenance => "maintenance",
             Outcome::NoRoute => "no-route",
             Outcome::Own => "own",
             Outcome::Portal => "portal",
@@ -87,9 +96,30 @@ impl Outcome {
     }
 }
 
+/// How a request ended, and with which kind of answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ended {
+    outcome: Outcome,
+    /// The status, less its last two digits; 0 without an answer.
+    hundreds: u16,
+}
+
+impl Ended {
+    const fn class(self) -> &'static str {
+        match self.hundreds {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "none",
+        }
+    }
+}
+
 /// The meters of a thread.
 pub(super) struct Meters {
-    counters: RefCell<HashMap<(Box<str>, Outcome), Counter, RandomState>>,
+    counters: RefCell<HashMap<(Box<str>, Ended), Counter, RandomState>>,
     decisions: Histogram,
     in_flight: Gauge,
     connections: Gauge,
@@ -105,16 +135,20 @@ impl Meters {
         }
     }
 
-    fn count(&self, route: &str, outcome: Outcome) {
+    fn count(&self, route: &str, ended: Ended) {
         let mut counters = self.counters.borrow_mut();
-        if let Some(counter) = counters.get(&(route, outcome) as &dyn Key) {
+        if let Some(counter) = counters.get(&(route, ended) as &dyn Key) {
             counter.increment(1);
             return;
         }
-        let labels = [("route", route.to_owned()), ("outcome", outcome.as_str().to_owned())];
+        let labels = [
+            ("route", route.to_owned()),
+            ("outcome", ended.outcome.as_str().to_owned()),
+            ("status", ended.class().to_owned()),
+        ];
         let counter = counter!("cardea_requests_total", &labels);
         counter.increment(1);
-        counters.insert((route.into(), outcome), counter);
+        counters.insert((route.into(), ended), counter);
     }
 
     /// How long it took from the head to the decision.
@@ -140,22 +174,22 @@ impl Drop for Connected {
 
 /// Looks up by parts, without owning them.
 trait Key {
-    fn parts(&self) -> (&str, Outcome);
+    fn parts(&self) -> (&str, Ended);
 }
 
-impl Key for (Box<str>, Outcome) {
-    fn parts(&self) -> (&str, Outcome) {
+impl Key for (Box<str>, Ended) {
+    fn parts(&self) -> (&str, Ended) {
         (&self.0, self.1)
     }
 }
 
-impl Key for (&str, Outcome) {
-    fn parts(&self) -> (&str, Outcome) {
+impl Key for (&str, Ended) {
+    fn parts(&self) -> (&str, Ended) {
         (self.0, self.1)
     }
 }
 
-impl<'a> std::borrow::Borrow<dyn Key + 'a> for (Box<str>, Outcome) {
+impl<'a> std::borrow::Borrow<dyn Key + 'a> for (Box<str>, Ended) {
     fn borrow(&self) -> &(dyn Key + 'a) {
         self
     }
@@ -206,6 +240,7 @@ pub(super) struct Entry {
     method: String,
     host: String,
     path: String,
+    trace: String,
     route: String,
     pub(super) rule: usize,
     pub(super) outcome: Outcome,
@@ -226,6 +261,7 @@ impl Entry {
             method: if logged { method.chars().take(32).collect() } else { String::new() },
             host: String::new(),
             path: String::new(),
+            trace: String::new(),
             route: "-".to_owned(),
             rule: 0,
             outcome: Outcome::Gone,
@@ -252,6 +288,13 @@ impl Entry {
         self.asks(host, path);
     }
 
+    /// Notes to which trace it belongs.
+    pub(super) fn traced(&mut self, view: &View<'_>) {
+        if self.logged {
+            Trace::of(view, &self.request_id).id().clone_into(&mut self.trace);
+        }
+    }
+
     /// Notes by which route, or which part of Cardea.
     pub(super) fn by(&mut self, route: &str) {
         route.clone_into(&mut self.route);
@@ -276,7 +319,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.meters.in_flight.decrement(1);
-        self.meters.count(&self.route, self.outcome);
+        self.meters.count(&self.route, Ended { outcome: self.outcome, hundreds: self.status / 100 });
         if !self.logged {
             return;
         }
@@ -291,6 +334,7 @@ impl Drop for Entry {
             rule = self.rule,
             session.id = self.session.map(tracing::field::display),
             request.id = &*self.request_id,
+            trace.id = %self.trace,
             duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             bytes = self.bytes,
             "request"

@@ -24,10 +24,12 @@ mod own;
 mod policy;
 mod refusals;
 mod rewound;
+mod rewrite;
 mod serve;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod trace;
 mod upstream;
 mod view;
 mod wire;

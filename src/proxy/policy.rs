@@ -8,6 +8,8 @@ use crate::crypto::CryptoError;
 use crate::domain::Timestamp;
 use crate::session::Record;
 
+use super::rewrite::{Astray, rewritten};
+use super::trace::{self, Trace};
 use super::view::Asked;
 use super::{Gate, hygiene, identity};
 
@@ -145,7 +147,7 @@ pub(super) fn question<'a>(asked: &'a Asked<'_>, now: Timestamp) -> access::Requ
 pub(super) struct Head<'a> {
     /// The method.
     pub(super) method: &'a str,
-    /// Canonical path, and the query as received.
+    /// Canonical path as the upstream is to hear it, and the query as received.
     pub(super) target: Cow<'a, str>,
     /// The `Host` as the client gave it; `None` when the upstream is to hear its own name.
     pub(super) host: Option<String>,
@@ -166,26 +168,45 @@ impl Head<'_> {
     }
 }
 
+/// Why there is no head. Then nothing may be forwarded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoHead {
+    /// The app's own address for it is not clear.
+    #[error("{0}")]
+    Astray(#[from] Astray),
+    /// The identity cannot be signed.
+    #[error("an assertion could not be signed: {0}")]
+    Unsigned(#[from] CryptoError),
+}
+
 /// Makes the head for whoever was let through.
 ///
 /// # Errors
-/// When the identity cannot be signed. Then nothing may be forwarded.
+/// When it cannot say who it is, or where to.
 pub(super) fn head<'a>(
     gate: &Gate,
     passage: &Passage<'a>,
     asked: &'a Asked<'_>,
     request_id: &'a str,
     now: Timestamp,
-) -> Result<Head<'a>, CryptoError> {
+) -> Result<Head<'a>, NoHead> {
     let (route, snapshot) = (passage.route(), passage.snapshot);
     let identity = passage.identity(gate, now)?;
     let (scheme, authority) = route.origin.split_once("://").unwrap_or_default();
+    let target = rewritten(&route.spec, &asked.target)?;
+    let trace = Trace::of(&asked.view, request_id);
     let mut fields = hygiene::kept(&asked.view, snapshot);
+    fields.retain(|(name, _)| !trace.drops(name));
     let mut ours = |name: &'static str, value| fields.push((name.as_bytes(), value));
     ours("x-forwarded-for", Cow::Owned(asked.address.to_string().into_bytes()));
     ours("x-forwarded-proto", Cow::Borrowed(scheme.as_bytes()));
     ours("x-forwarded-host", Cow::Borrowed(authority.as_bytes()));
     ours("cardea-request-id", Cow::Borrowed(request_id.as_bytes()));
+    let parent = match trace.parent() {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    };
+    ours(trace::PARENT, parent);
     let host = route.spec.pass_host.then(|| asked.authority());
-    Ok(Head { method: asked.view.method, target: asked.target.forwarded(), host, fields, identity })
+    Ok(Head { method: asked.view.method, target, host, fields, identity })
 }

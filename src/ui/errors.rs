@@ -29,6 +29,8 @@ pub enum ErrorKind {
     BadGateway,
     /// 504: the app did not answer in time.
     GatewayTimeout,
+    /// 503: the app is being worked on.
+    Maintenance,
     /// 503: storage is away, so nobody can be recognised safely.
     Unavailable,
 }
@@ -47,14 +49,17 @@ impl ErrorKind {
             Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::BadGateway => 502,
-            Self::Unavailable => 503,
+            Self::Maintenance | Self::Unavailable => 503,
             Self::GatewayTimeout => 504,
         }
     }
 
     /// Whether waiting and trying again is worth a button.
     const fn passes(self) -> bool {
-        matches!(self, Self::Internal | Self::BadGateway | Self::GatewayTimeout | Self::Unavailable)
+        matches!(
+            self,
+            Self::Internal | Self::BadGateway | Self::GatewayTimeout | Self::Maintenance | Self::Unavailable
+        )
     }
 }
 
@@ -99,6 +104,7 @@ impl ErrorPage {
             ErrorKind::Internal => "Something broke on our side".to_owned(),
             ErrorKind::BadGateway => format!("{app} did not answer"),
             ErrorKind::GatewayTimeout => format!("{app} took too long to answer"),
+            ErrorKind::Maintenance => format!("{app} is being worked on"),
             ErrorKind::Unavailable => "We can’t check your sign-in right now".to_owned(),
         }
     }
@@ -144,6 +150,10 @@ impl ErrorPage {
                 "Your access is fine: we let you through and the app began to work, but its answer did not come in \
                  time."
             }
+            ErrorKind::Maintenance => {
+                "The people who run it have closed it for a while, for everybody. Nothing is wrong with your account, and \
+                 you stay signed in."
+            }
             ErrorKind::Unavailable => {
                 "The gateway lost its storage for a moment. Until it is back nobody gets in, so that nobody gets in \
                  wrongly. You stay signed in."
@@ -158,7 +168,7 @@ impl ErrorPage {
     fn tone(&self) -> &'static str {
         match self.kind {
             ErrorKind::NotFound | ErrorKind::NoSuchApp => "compass",
-            ErrorKind::TooManyRequests | ErrorKind::GatewayTimeout => "clock",
+            ErrorKind::TooManyRequests | ErrorKind::GatewayTimeout | ErrorKind::Maintenance => "clock",
             ErrorKind::BadGateway | ErrorKind::Unavailable => "plug",
             _ => "alert",
         }

@@ -460,6 +460,7 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ("error-500", error(ErrorKind::Internal).render()),
         ("error-502", ErrorPage { frame: on_route(), ..error(ErrorKind::BadGateway) }.render()),
         ("error-503", ErrorPage { app: None, retry: some("Try again in 15 seconds."), ..error(ErrorKind::Unavailable) }.render()),
+        ("error-503-maintenance", ErrorPage { app: None, detail: some("Back at 14:00."), ..error(ErrorKind::Maintenance) }.render()),
         ("error-504", ErrorPage { app: None, ..error(ErrorKind::GatewayTimeout) }.render()),
         ("start-again", StartAgain { frame: plain(), href: "/sign-in".into() }.render()),
         ("lantern", lantern().render()),

@@ -99,6 +99,9 @@ fn route(number: usize, roles: usize) -> Route {
         host: Hostname::parse(&format!("app-{number}.example.com")).unwrap(),
         prefix: String::new(),
         to: vec![Upstream { host: "127.0.0.1".into(), port: 1 }],
+        forward_auth: false,
+        rewrite: None,
+        maintenance: None,
         tenant: Some(slug("acme")),
         at: None,
         rules: vec![

@@ -17,7 +17,7 @@ use crate::domain::route::folded_name;
 use crate::ui::{ErrorKind, headers};
 
 use super::answers::{self, Answer, ErrorText, Reply, set, title};
-use super::handler::{Refused, no_way, refuse};
+use super::handler::{Refused, no_way, refuse, worked_on};
 use super::meters::{Entry, Outcome};
 use super::navigation::{Wish, wish};
 use super::policy::{Known, Verdict, judge, who};
@@ -105,6 +105,7 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
         Err(unclear) => return not_clear(reply, entry, &unclear),
     };
     entry.asks_about(asked.view.method, &asked.host, asked.target.path());
+    entry.traced(&view);
     let again = asked.target.forwarded();
     reply.again = (reply.wish == Wish::Navigation).then_some(again.as_ref());
 
@@ -135,6 +136,10 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
         entry.outcome = Outcome::NoRoute;
         let detail = "The route of this address does not say forward_auth = true.";
         return not_here(reply, "not-guarded", detail);
+    }
+
+    if let Some(words) = &route.spec.maintenance {
+        return worked_on(reply, entry, words);
     }
 
     // Whether they may.

@@ -132,7 +132,7 @@ fn proxy_05_forged_identity_never_arrives_also_on_public_rules() {
         ("Forwarded", "for=6.6.6.6"),
         ("X-Original-URL", "/forged"),
         ("Connection", "cardea-user, cardea-assertion, x-forwarded-for, cardea-request-id, Cardea_Email"),
-        ("traceparent", "00-kept"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ];
     for (target, identity) in [("/reports/x", 1), ("/public/x", 0)] {
         assert_eq!(house.ask("GET", "app.example", target, &forged).status, 200);
@@ -145,7 +145,7 @@ fn proxy_05_forged_identity_never_arrives_also_on_public_rules() {
             assert_eq!(seen.all(name).len(), identity, "{name}");
         }
         assert_eq!((seen.one("x-forwarded-for"), seen.one("cardea-request-id").len()), ("127.0.0.1", 36));
-        assert_eq!(seen.one("traceparent"), "00-kept");
+        assert_eq!(seen.one("traceparent"), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         assert!(seen.all("cookie").is_empty());
     }
 }
@@ -570,4 +570,36 @@ fn peers_that_are_no_trusted_proxies_are_turned_away() {
     ] {
         assert_eq!(crate::proxy::serve::admitted(&house.gate, peer.parse().unwrap()), may, "{peer}");
     }
+}
+
+#[test]
+fn f13_an_app_under_another_path_hears_its_own() {
+    let house = House::with(Plan {
+        routes: Box::new(|upstream| {
+            let rules = || vec![rule("/wiki/admin/*", "needs:reports:admin"), rule("/wiki/*", "signed-in")];
+            let mut wiki = route("wiki", "app.example", &[upstream], rules());
+            (wiki.prefix, wiki.rewrite) = ("/wiki".to_owned(), Some("/docs".to_owned()));
+            let mut shut = route("shut", "shut.example", &[upstream], vec![rule("/*", "signed-in")]);
+            shut.maintenance = Some("Back at 14:00.".to_owned());
+            vec![wiki, shut]
+        }),
+        ..Plan::default()
+    });
+    let (_, token) = house.signed_in(house.ada, "app.example");
+    for (asked, heard) in [("/wiki/a?b=/wiki", "/docs/a?b=/wiki"), ("/wiki", "/docs")] {
+        assert_eq!(house.get(asked, &token).status, 200, "{asked}");
+        assert_eq!(house.upstream.last().line, format!("GET {heard} HTTP/1.1"));
+    }
+    let before = house.upstream.count();
+    for (asked, status) in [("/wiki/admin/x", 403), ("/wiki/../docs", 400), ("/docs/a", 404), ("/wikix", 404)]
+    {
+        assert_eq!(house.get(asked, &token).status, status, "{asked}");
+    }
+    // And one that is being worked on answers everybody, and hears nothing.
+    for fields in [&[][..], &[HTML]] {
+        let answer = house.ask("GET", "shut.example", "/x", fields);
+        assert_eq!((answer.status, answer.field("retry-after")), (503, Some("120")));
+        assert!(answer.text().contains("Back at 14:00."), "{}", answer.text());
+    }
+    assert_eq!(house.upstream.count(), before);
 }

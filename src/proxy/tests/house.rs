@@ -82,6 +82,8 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         host: Hostname::parse(host).unwrap(),
         prefix: String::new(),
         to: to.iter().map(|to| Upstream { host: to.ip().to_string(), port: to.port() }).collect(),
+        rewrite: None,
+        maintenance: None,
         forward_auth: to.is_empty(),
         tenant: Some(slug("acme")),
         at: None,
