@@ -174,6 +174,20 @@ impl Principal {
                 || !PermissionPattern::Exactly(permission.clone()).administrative())
     }
 
+    /// Whether an upstream that was told of the other knows all that it would be told of this one.
+    #[must_use]
+    pub fn told_like(&self, other: &Self) -> bool {
+        let person = |of: &Self| (of.user, of.kind);
+        let roles =
+            |of: &Self| of.roles.iter().map(|held| (held.role, held.slug.clone(), held.place)).collect();
+        let (ours, theirs): (Vec<_>, Vec<_>) = (roles(self), roles(other));
+        person(self) == person(other)
+            && (&self.username, &self.name, &self.email) == (&other.username, &other.name, &other.email)
+            && (&self.memberships, &self.groups) == (&other.memberships, &other.groups)
+            && ours == theirs
+            && self.permissions == other.permissions
+    }
+
     /// Their place in a tenant.
     #[must_use]
     pub fn belonging(&self, tenant: TenantId) -> Option<&Belongs> {

@@ -242,6 +242,7 @@ impl World {
             case: Case::Sensitive,
             pass_host: true,
             private_answers: true,
+            websocket: None,
             connect_timeout: Span::seconds(1),
             request_timeout: Span::seconds(1),
             assertion_life: Span::seconds(60),

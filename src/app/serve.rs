@@ -368,6 +368,7 @@ impl Reloader {
         if let Err(error) = self.house.board.rebuild(Some(reload::policy(&loaded))).await {
             return refuse(error.to_string(), loaded.files);
         }
+        self.house.sessions.policy_changed();
         let waiting = reload::needs_restart(&self.settings, &loaded.settings);
         if !waiting.is_empty() {
             tracing::warn!(settings = %waiting.join(", "), "these settings take effect at the next start");

@@ -118,6 +118,37 @@ pub(super) enum TlsMode {
     Off,
 }
 
+/// A site as browsers name it in `Origin`: `https://host`, perhaps with a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SiteOrigin(pub(super) String);
+
+impl Scalar for SiteOrigin {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const HELP: &str =
+            "write scheme and host, and the port if it is an unusual one: https://chat.example.com";
+        let (scheme, rest) = scheme(text).ok_or_else(|| Bad::value("this is no site", HELP))?;
+        let usual = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            _ => return Err(Bad::value("pages come over http or https", HELP)),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#', '@']) {
+            return Err(Bad::value(
+                "a site has scheme, host and port only",
+                "leave out path, query and user",
+            ));
+        }
+        let (host, port) = authority(rest).ok_or_else(|| Bad::value("this is no host", HELP))?;
+        let host = Hostname::parse(host).map_err(|_| Bad::value("this is no host name", HELP))?;
+        let port = port.filter(|port| *port != usual).map(|port| format!(":{port}")).unwrap_or_default();
+        Ok(Self(format!("{scheme}://{host}{port}")))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^https?://", "examples": ["https://chat.example.com"] })
+    }
+}
+
 /// A spelling of paths.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnusualName(pub(super) Unusual);

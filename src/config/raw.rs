@@ -2,7 +2,7 @@
 
 use super::kinds::{
     FactorMethod, FilePath, Headers, HostCase, Label, Landing, LogLevel, Method, NamedNetworks, Permissions,
-    Prefix, SecretRef, TenantRef, TlsMode, UnusualName,
+    Prefix, SecretRef, SiteOrigin, TenantRef, TlsMode, UnusualName,
 };
 use super::read::{Maybe, Written, section};
 use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
@@ -314,6 +314,11 @@ section! {
         pass_host: Written<bool> = true,
         /// Whether answers to signed-in people are kept out of shared caches.
         private_answers: Written<bool> = true,
+        /// Whether WebSockets are passed on, to whoever may open the page that asks for one.
+        websocket: Written<bool> = false,
+        /// Sites whose pages may open a WebSocket here, besides the app's own. Programs that are no browsers name none and
+        /// need not be in here.
+        origins: Vec<Written<SiteOrigin>> = [],
         timeout: Maybe<Timeout> = {},
         /// How long an assertion is valid, at most 5 minutes.
         assertion_life: Written<Span> = "60s",
@@ -327,6 +332,8 @@ section! {
         connect: Written<Span> = "3s",
         /// Until its answer begins. Bodies may take as long as they like.
         request: Written<Span> = "60s",
+        /// Until a WebSocket ends on which nothing passes in either direction.
+        websocket: Written<Span> = "1h",
     }
 }
 
@@ -358,7 +365,7 @@ pub(super) fn not_built(path: &str) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-const NOT_BUILT: [(&str, &str); 37] = [
+const NOT_BUILT: [(&str, &str); 35] = [
     ("brand.accent", "a colour of your own"),
     ("brand.help_url", "a link to your own help"),
     ("brand.logo", "a logo of your own"),
@@ -375,8 +382,6 @@ const NOT_BUILT: [(&str, &str); 37] = [
     ("route.rule.budget", "budgets"),
     ("route.rule.hours", "times of day"),
     ("route.timeout.idle", "a limit for idle connections"),
-    ("route.websocket", "a switch for WebSockets"),
-    ("route.websockets", "a switch for WebSockets"),
     ("server.body_limit", "a limit for bodies"),
     ("server.http_redirect", "redirects from plain HTTP, which come with TLS"),
     ("session.console_fresh", "a fresh factor for the console"),

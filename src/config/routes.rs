@@ -13,7 +13,7 @@ use super::read::{Maybe, Written};
 use super::settings::{Landing, PublicUrl};
 use super::tree::Spot;
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Who};
-use crate::domain::route::{HeaderPreset, Route, Upstream, folded_name};
+use crate::domain::route::{HeaderPreset, Route, Upstream, WebSocket, folded_name};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{Hostname, Slug, Span};
 
@@ -177,13 +177,20 @@ impl Reader<'_> {
         let deny = self.kept_out(&raw.deny, desk);
         let require = self.require(desk);
         let headers = headers(&raw.headers, desk);
-        let (connect, request) = match &raw.timeout.0 {
+        let (connect, request, idle) = match &raw.timeout.0 {
             Some(timeout) => {
                 within(desk, "route.timeout.connect", &timeout.connect, &Span::millis(10), &Span::minutes(5));
                 within(desk, "route.timeout.request", &timeout.request, &Span::millis(10), &Span::hours(24));
-                (timeout.connect.value, timeout.request.value)
+                within(
+                    desk,
+                    "route.timeout.websocket",
+                    &timeout.websocket,
+                    &Span::seconds(1),
+                    &Span::hours(24 * 7),
+                );
+                (timeout.connect.value, timeout.request.value, timeout.websocket.value)
             }
-            None => (Span::seconds(3), Span::seconds(60)),
+            None => (Span::seconds(3), Span::seconds(60), Span::hours(1)),
         };
         within(desk, "route.assertion_life", &raw.assertion_life, &Span::seconds(1), &Span::minutes(5));
         let text =
@@ -213,10 +220,27 @@ impl Reader<'_> {
             case: raw.case.0.as_ref().map_or(Case::Unknown, |case| case.value.0),
             pass_host: raw.pass_host.value,
             private_answers: raw.private_answers.value,
+            websocket: self.websocket(idle, desk),
             connect_timeout: connect,
             request_timeout: request,
             assertion_life: raw.assertion_life.value,
         })
+    }
+
+    fn websocket(&self, idle: Span, desk: &mut Desk<'_>) -> Option<WebSocket> {
+        if self.raw.websocket.value {
+            let origins = self.raw.origins.iter().map(|origin| origin.value.0.clone()).collect();
+            return Some(WebSocket { origins, idle });
+        }
+        if let Some(first) = self.raw.origins.first() {
+            desk.fault(
+                Code::Contradiction,
+                first.spot,
+                "sites may open WebSockets on a route that passes none on",
+            )
+            .help("write websocket = true, or leave origins out");
+        }
+        None
     }
 
     fn check_at(&self, desk: &mut Desk<'_>) {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::policy::{Access, How, PathPattern};
-use crate::domain::route::Fact;
+use crate::domain::route::{Fact, WebSocket};
 use crate::domain::target::{Case as HostCase, Unusual};
 use crate::domain::{Slug, Span};
 
@@ -217,6 +217,10 @@ fn cases_of_files_and_values() -> Cases {
         ("idle beyond absolute", with("[session]\nidle = \"25h\"\n"), vec![("E0310", 4)]),
         ("a delay beyond its limit", with("[sign_in.lockout]\ndelay = \"1h\"\n"), vec![("E0310", 4)]),
         ("one address twice", server("ops_listen = \"127.0.0.1:8600\"\n"), vec![("E0310", 3)]),
+        ("sites for no WebSocket", route("origins = [\"https://a.example\"]\nallow = [\"signed-in\"]\n"), vec![("E0310", 6)]),
+        ("a site with a path", route("websocket = true\norigins = [\"https://a.example/x\"]\nallow = [\"signed-in\"]\n"), vec![("E0301", 7)]),
+        ("a site that is none", route("websocket = true\norigins = [\"null\"]\nallow = [\"signed-in\"]\n"), vec![("E0301", 7)]),
+        ("any site", route("websocket = true\norigins = [\"https://*.example\"]\nallow = [\"signed-in\"]\n"), vec![("E0301", 7)]),
         ("nothing to enrol", with("[mfa]\nmethods = [\"recovery\"]\n"), vec![("E0310", 4)]),
         ("old keys alone", with("[secrets]\nprevious_master_keys = [{ file = \"k\" }]\n").file("k", KEY), vec![("E0310", 4)]),
         ("another version", House::new(&format!("config_version = 2\n{SERVER}")), vec![("E0311", 1)]),
@@ -453,6 +457,7 @@ fn the_smallest_has_every_default() {
     assert_eq!(route.headers.name, "cardea");
     assert!(route.listed && route.explain_refusals && route.pass_host && route.private_answers);
     assert_eq!((route.case, route.unusual), (HostCase::Unknown, Unusual::default()));
+    assert_eq!(route.websocket, None);
     assert_eq!((route.connect_timeout, route.request_timeout), (Span::seconds(3), Span::seconds(60)));
     assert_eq!(route.assertion_life, Span::seconds(60));
     assert_eq!(route.rules.len(), 1);
@@ -641,7 +646,9 @@ tenant = \"\"
 headers = { X-User = \"username\", x-token = \"assertion\" }
 unusual_paths = [\"semicolon\", \"encoded-slash\"]
 case = \"insensitive\"
-timeout = { connect = \"1s\" }
+timeout = { connect = \"1s\", websocket = \"5m\" }
+websocket = true
+origins = [\"HTTPS://Chat.example.com:443/\", \"http://localhost:3000\"]
 require = [\"mfa<15m\"]
 [[route.rule]]
 path = \"/wiki/*\"
@@ -669,13 +676,15 @@ permissions = { reports = [\"*\"], \"*\" = [\"*\"] }
     assert_eq!(route.unusual, Unusual::SEMICOLON.and(Unusual::ENCODED_SLASH));
     assert_eq!(route.case, HostCase::Insensitive);
     assert_eq!((route.connect_timeout, route.request_timeout), (Span::seconds(1), Span::seconds(60)));
+    let origins = vec!["https://chat.example.com".to_owned(), "http://localhost:3000".to_owned()];
+    assert_eq!(route.websocket, Some(WebSocket { origins, idle: Span::minutes(5) }));
     assert_eq!(route.require, [How::Mfa(Some(Span::minutes(15)))]);
     let [first, second] = route.rules.as_slice() else { panic!() };
     assert_eq!(first.methods, ["GET", "HEAD"]);
     assert_eq!(first.require, [How::Net(Slug::parse("office").unwrap())]);
     assert!(matches!(&first.access, Access::Members { allow, needs: None } if allow.len() == 2));
     assert!(matches!(&second.access, Access::Members { allow, needs: Some(_) } if allow.is_empty()));
-    assert!(second.source.0.ends_with("cardea.toml:17"), "{}", second.source);
+    assert!(second.source.0.ends_with("cardea.toml:19"), "{}", second.source);
     let permissions: Vec<_> = loaded.objects.roles[0].permissions.iter().map(ToString::to_string).collect();
     assert_eq!(permissions, ["reports:*", "*:*"]);
 }

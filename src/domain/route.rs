@@ -54,12 +54,23 @@ pub struct Route {
     pub pass_host: bool,
     /// Whether answers to signed-in people are made `private`.
     pub private_answers: bool,
+    /// Whether WebSockets are passed on, and how.
+    pub websocket: Option<WebSocket>,
     /// How long connecting may take.
     pub connect_timeout: Span,
     /// How long the upstream may take until its response headers.
     pub request_timeout: Span,
     /// How long an assertion is valid.
     pub assertion_life: Span,
+}
+
+/// How a route passes WebSockets on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocket {
+    /// The origins of pages that may open one, besides the route's own: `https://host` in lower case, perhaps with a port.
+    pub origins: Vec<String>,
+    /// One that is silent for so long, in both directions, ends.
+    pub idle: Span,
 }
 
 /// An upstream's address: plain HTTP to a host and port.

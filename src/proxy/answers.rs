@@ -3,12 +3,12 @@
 //! An answer says what happened, never more about a route than the person may know.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::{Value, json};
 
@@ -21,8 +21,9 @@ use crate::ui::{ErrorKind, ErrorPage, Frame as PageFrame, Moment};
 
 use super::control::BoxError;
 use super::exchange::Receiving;
-use super::meters::Entry;
+use super::meters::{Entry, Outcome};
 use super::navigation::Wish;
+use super::open::Guard;
 use super::view::Unreadable;
 use super::{Gate, own};
 
@@ -33,35 +34,90 @@ pub(super) type Answer = Response<Body>;
 pub(super) struct Body {
     kind: Kinds,
     entry: Option<Box<Entry>>,
+    /// What came before anybody asked.
+    first: Option<Box<Frame<Bytes>>>,
+    guard: Option<Guard>,
 }
 
+/// An answer that was let through once, and would not be any more. It ends without its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the right to this answer has ended")]
+pub(super) struct Cut;
+
 enum Kinds {
-    Portal(UnsyncBoxBody<Bytes, BoxError>),
+    /// It broke off before anybody asked, or was cut.
+    Broken(Option<BoxError>),
+    Sent(UnsyncBoxBody<Bytes, BoxError>),
     Upstream(Box<Receiving>),
     Whole(Option<Bytes>),
 }
 
 impl Body {
+    const fn of(kind: Kinds) -> Self {
+        Self { kind, entry: None, first: None, guard: None }
+    }
+
     /// Text or bytes that are there.
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes: Bytes = bytes.into();
-        Self { kind: Kinds::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), entry: None }
+        Self::of(Kinds::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 
     /// What an upstream sends.
     pub(super) fn upstream(body: Receiving) -> Self {
-        Self { kind: Kinds::Upstream(Box::new(body)), entry: None }
+        Self::of(Kinds::Upstream(Box::new(body)))
     }
 
-    /// What the portal sends.
-    pub(super) fn portal(body: UnsyncBoxBody<Bytes, BoxError>) -> Self {
-        Self { kind: Kinds::Portal(body), entry: None }
+    /// What somebody else sends: the portal, or an upstream on a connection that carries nothing more.
+    pub(super) fn sent(body: UnsyncBoxBody<Bytes, BoxError>) -> Self {
+        Self::of(Kinds::Sent(body))
     }
 
     /// Notes the request that it answers.
     pub(super) fn noted(mut self, entry: Box<Entry>) -> Self {
         self.entry = Some(entry);
         self
+    }
+
+    /// Whether all of it is there already. May take its first piece.
+    pub(super) fn is_complete(&mut self) -> bool {
+        if self.first.is_none() && !self.is_end_stream() {
+            // Whoever sends it asks again, and is woken then.
+            let mut nobody = Context::from_waker(Waker::noop());
+            match self.poll_kind(&mut nobody) {
+                Poll::Ready(Some(Ok(frame))) => self.first = Some(Box::new(frame)),
+                Poll::Ready(Some(Err(error))) => self.kind = Kinds::Broken(Some(error)),
+                Poll::Ready(None) => self.kind = Kinds::Whole(None),
+                Poll::Pending => {}
+            }
+        }
+        self.kind_ended()
+    }
+
+    /// Ends it when the guard is cut.
+    pub(super) fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.kind {
+            Kinds::Broken(error) => Poll::Ready(error.take().map(Err)),
+            Kinds::Sent(body) => Pin::new(body).poll_frame(cx),
+            Kinds::Upstream(body) => Pin::new(body.as_mut())
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Kinds::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn kind_ended(&self) -> bool {
+        match &self.kind {
+            Kinds::Broken(_) => false,
+            Kinds::Sent(body) => body.is_end_stream(),
+            Kinds::Upstream(body) => body.is_end_stream(),
+            Kinds::Whole(bytes) => bytes.is_none(),
+        }
     }
 }
 
@@ -73,33 +129,42 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match &mut self.kind {
-            Kinds::Portal(body) => ready!(Pin::new(body).poll_frame(cx)),
-            Kinds::Upstream(body) => {
-                ready!(Pin::new(body.as_mut()).poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+        if self.guard.as_ref().is_some_and(|guard| guard.poll_cut(cx).is_ready()) {
+            // The connection to the upstream goes with it.
+            (self.kind, self.first, self.guard) = (Kinds::Broken(None), None, None);
+            if let Some(entry) = &mut self.entry {
+                entry.outcome = Outcome::Cut;
             }
-            Kinds::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            return Poll::Ready(Some(Err(Cut.into())));
+        }
+        let frame = match self.first.take() {
+            Some(first) => Some(Ok(*first)),
+            None => ready!(self.poll_kind(cx)),
         };
         if let (Some(Ok(frame)), Some(entry)) = (&frame, &mut self.entry) {
             entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        match &self.guard {
+            Some(guard) if frame.is_some() && !self.kind_ended() => guard.moved(),
+            _ => self.guard = None,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kinds::Portal(body) => body.is_end_stream(),
-            Kinds::Upstream(body) => body.is_end_stream(),
-            Kinds::Whole(bytes) => bytes.is_none(),
-        }
+        self.first.is_none() && self.kind_ended()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kinds::Portal(body) => body.size_hint(),
+        let rest = match &self.kind {
+            Kinds::Broken(_) => SizeHint::default(),
+            Kinds::Sent(body) => body.size_hint(),
             Kinds::Upstream(body) => body.size_hint(),
             Kinds::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-        }
+        };
+        let first =
+            self.first.as_ref().and_then(|first| first.data_ref()).map_or(0, |data| data.len() as u64);
+        rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + first))
     }
 }
 

@@ -63,6 +63,38 @@ pub(super) async fn forward(
     Ok(answered.map(|()| answers::Body::upstream(receiving)))
 }
 
+/// What came of a request to change the protocol.
+pub(super) enum Changed {
+    /// It is changed: the head of the answer, the connection, and what came behind the head.
+    Yes { head: Vec<u8>, link: Box<Link>, early: Bytes },
+    /// A plain answer.
+    No(Response<answers::Body>),
+}
+
+/// Asks for a change of protocol, on a connection of its own that carries nothing after it (F25).
+///
+/// # Errors
+/// When there is no answer that could be passed on.
+pub(super) async fn change(
+    thread: &Rc<Thread>,
+    passage: &Passage<'_>,
+    head: &Head<'_>,
+    body: Incoming,
+) -> Result<Changed, Failure> {
+    let (to, link) = open(thread, passage, false).await?;
+    let mut exchange = Exchange::new(thread, to, link, write(head, to, Length::Nothing)?, body);
+    exchange.down = Inflow::changing();
+    let answered = exchange.answered(head, passage, passage.route().spec.request_timeout.std()).await?;
+    if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Exchange { head, link, early, .. } = exchange;
+        return Ok(Changed::Yes { head, link: Box::new(link), early: early.into() });
+    }
+    exchange.down.reusable = false;
+    let ended = exchange.down.body.ended();
+    let receiving = Receiving { exchange: Some(exchange).filter(|_| !ended) };
+    Ok(Changed::No(answered.map(|()| answers::Body::upstream(receiving))))
+}
+
 /// A request on its way out, its answer on the way in.
 struct Exchange {
     thread: Rc<Thread>,
@@ -73,6 +105,8 @@ struct Exchange {
     down: Inflow,
     /// What came of the body together with the head.
     early: Vec<u8>,
+    /// The head of the answer, where it changes the protocol.
+    head: Vec<u8>,
 }
 
 impl Exchange {
@@ -91,6 +125,7 @@ impl Exchange {
             up,
             down: Inflow::new(),
             early: Vec::new(),
+            head: Vec::new(),
         }
     }
 
@@ -148,6 +183,9 @@ impl Exchange {
             answer.headers_mut().insert(CONTENT_LENGTH, length);
         }
         self.early = bytes.get(head..).unwrap_or_default().to_vec();
+        if read.status == 101 {
+            self.head = bytes.get(..head).unwrap_or_default().to_vec();
+        }
         Poll::Ready(Ok(answer))
     }
 
@@ -213,7 +251,7 @@ impl Exchange {
 }
 
 /// Fields in the library's form; one that it cannot hold is left out.
-fn fields<'b>(fields: impl Iterator<Item = (&'b [u8], impl AsRef<[u8]>)>) -> HeaderMap {
+pub(super) fn fields<'b>(fields: impl Iterator<Item = (&'b [u8], impl AsRef<[u8]>)>) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value.as_ref()))

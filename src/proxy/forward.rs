@@ -22,6 +22,9 @@ pub(super) enum Failure {
     /// The client's own body cannot be read.
     #[error("the client's body cannot be read: {0}")]
     Client(Malformed),
+    /// It would not be let through any more.
+    #[error("the right to it has ended")]
+    Cut,
     /// It closed the connection before it answered.
     #[error("the upstream closed the connection")]
     Closed,
@@ -47,7 +50,7 @@ impl Failure {
     pub(super) const fn kind(&self) -> Option<&'static str> {
         match self {
             Failure::Broken(_) | Failure::Closed | Failure::Lost(_) => Some("broken"),
-            Failure::Client(_) | Failure::Gone => None,
+            Failure::Client(_) | Failure::Cut | Failure::Gone => None,
             Failure::Head => Some("head"),
             Failure::Slow(_) => Some("slow"),
             Failure::Unreachable(_) => Some("unreachable"),

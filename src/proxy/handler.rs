@@ -7,26 +7,30 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Uri};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 
 use crate::access::explain::{Explanation, Told, explain};
 use crate::access::ledger::reference;
 use crate::access::{Denial, Lost, Route, Snapshot};
 use crate::domain::target::Unusual;
-use crate::domain::{self, Actor, AuditEvent};
+use crate::domain::{self, Actor, AuditEvent, Span};
 use crate::session::Record;
 use crate::ui::{Clause, ErrorKind};
 
 use super::answers::{Answer, Body, ErrorText, Problem, Reply, set, title};
-use super::exchange::forward;
+use super::exchange::{Changed, change, forward};
 use super::forward::Failure;
 use super::meters::{Entry, Outcome, without_secrets};
 use super::navigation::{Wish, wish};
+use super::open::{Entrance, Guard, unless_cut};
 use super::own::{self, Prompt, to_sign_in};
 use super::policy::{Head, Known, NoHead, Passage, Verdict, head, judge, question, who};
 use super::refusals::Refusal;
-use super::serve::{Door, Thread};
+use super::serve::{Door, Line, Thread};
+use super::tunnel::Tunnel;
+use super::upgrade::{self, Handshake};
 use super::view::{Asked, Field, View};
 use super::{Arrival, answers, forward_auth};
 
@@ -48,8 +52,25 @@ pub(super) trait Carrier {
         &mut self,
         passage: &Passage<'_>,
         head: &Head<'_>,
+        entrance: &Entrance<'_, '_>,
         entry: &mut Entry,
     ) -> Result<Self::Carried, Failure>;
+
+    /// Whether the connection can become a tunnel after this request.
+    fn may_change(&self) -> bool {
+        false
+    }
+
+    /// Carries a handshake to an upstream, and has the connection become a tunnel if it says 101. As [`Carrier::carry`].
+    async fn change(
+        &mut self,
+        _: &Passage<'_>,
+        _: &Head<'_>,
+        _: &Entrance<'_, '_>,
+        _: &Handshake<'_>,
+    ) -> Result<Self::Carried, Failure> {
+        Err(Failure::Head)
+    }
 }
 
 /// Why a body cannot be given to the portal.
@@ -73,6 +94,7 @@ pub(super) enum Ending<C> {
 pub(super) async fn answer(
     thread: Rc<Thread>,
     door: Door,
+    line: Rc<Line>,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Answer {
@@ -82,17 +104,23 @@ pub(super) async fn answer(
         parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
     let target = raw_target(&parts.uri);
     let view = View { method: parts.method.as_str(), target: &target, fields: &fields, peer };
-    let mut library = Library { thread: &thread, body: Some(body) };
+    let changeable = parts.extensions.get::<OnUpgrade>().is_some() && body.is_end_stream();
+    let mut library = Library { thread: &thread, line: &line, body: Some(body), changeable };
     let answer = match judged(&thread, door, &mut entry, view, &mut library).await {
         Ending::Answer(answer) | Ending::Carried(answer) => answer,
     };
     entry.status = answer.status().as_u16();
-    answer.map(|body| body.noted(entry))
+    match line.note(entry) {
+        Some(entry) => answer.map(|body| body.noted(entry)),
+        None => answer,
+    }
 }
 
 /// A request of the HTTP library.
 struct Library<'t> {
     thread: &'t Rc<Thread>,
+    line: &'t Line,
+    changeable: bool,
     /// Taken by whoever reads it.
     body: Option<Incoming>,
 }
@@ -113,10 +141,64 @@ impl Carrier for Library<'_> {
         &mut self,
         passage: &Passage<'_>,
         head: &Head<'_>,
+        entrance: &Entrance<'_, '_>,
         _: &mut Entry,
     ) -> Result<Answer, Failure> {
         let body = self.body.take().ok_or(Failure::Gone)?;
-        forward(self.thread, passage, head, body).await
+        let mut guard = None;
+        let forwarded = forward(self.thread, passage, head, body);
+        let answer = unless_cut(forwarded, &mut guard, || entrance.enter()).await.ok_or(Failure::Cut)??;
+        Ok(self.guarded(answer, guard, entrance))
+    }
+
+    fn may_change(&self) -> bool {
+        self.changeable
+    }
+
+    async fn change(
+        &mut self,
+        passage: &Passage<'_>,
+        head: &Head<'_>,
+        entrance: &Entrance<'_, '_>,
+        handshake: &Handshake<'_>,
+    ) -> Result<Answer, Failure> {
+        let body = self.body.take().ok_or(Failure::Gone)?;
+        let mut guard = None;
+        let changed = change(self.thread, passage, head, body);
+        match unless_cut(changed, &mut guard, || entrance.enter()).await.ok_or(Failure::Cut)?? {
+            Changed::Yes { head, link, early } => {
+                let answer = handshake.answered(&head, passage.private_answers())?;
+                let thread = Rc::clone(self.thread);
+                let idle = passage.route().spec.websocket.as_ref().map_or(Span::minutes(1), |how| how.idle);
+                let guard = entrance.tunnel(&handshake.origin);
+                self.line.becomes(Tunnel {
+                    thread,
+                    upstream: *link,
+                    early,
+                    guard,
+                    idle: idle.std(),
+                    entry: None,
+                });
+                Ok(answer)
+            }
+            // What the client sends after this was meant for another protocol.
+            Changed::No(mut answer) => {
+                answers::close(&mut answer);
+                Ok(self.guarded(answer, guard, entrance))
+            }
+        }
+    }
+}
+
+impl Library<'_> {
+    /// Has an answer that still comes end when the right to it does.
+    fn guarded(&self, mut answer: Answer, guard: Option<Guard>, entrance: &Entrance<'_, '_>) -> Answer {
+        if answer.body_mut().is_complete() {
+            return answer;
+        }
+        let guard = guard.unwrap_or_else(|| entrance.enter());
+        self.line.carries(guard.watch());
+        answer.map(|body| body.guarded(guard))
     }
 }
 
@@ -193,51 +275,66 @@ async fn came<C: Carrier>(
         return Ending::Answer(own::serve(reply, &asked, &snapshot, any).await);
     }
 
-    // Who asks. This may have to wait for the database, so the rest is decided on what is in force after it.
-    let known = who(gate, &asked, now).await;
-    entry.session = known.record().map(|record| record.id);
-    reply.now = gate.clock.now();
-    let snapshot = gate.snapshot.load_full();
+    let mut carried = false;
+    loop {
+        let mark = thread.open.mark();
 
-    // Which app.
-    let route = match snapshot.locate(&asked.host, &asked.target) {
-        Ok(route) => route,
-        Err(lost) => return Ending::Answer(no_way(reply, entry, lost)),
-    };
-    entry.by(route.spec.name.as_str());
-    if route.spec.forward_auth {
-        entry.outcome = Outcome::NoRoute;
-        return Ending::Answer(guarded_elsewhere(reply));
-    }
-    if let Some(words) = &route.spec.maintenance {
-        return Ending::Answer(worked_on(reply, entry, words));
-    }
+        // Who asks. This may have to wait for the database, so the rest is decided on what is in force after it.
+        let known = who(gate, &asked, now).await;
+        entry.session = known.record().map(|record| record.id);
+        reply.now = gate.clock.now();
+        let snapshot = gate.snapshot.load_full();
 
-    // Whether they may.
-    let verdict = judge(&snapshot, route, &known, &asked, reply.now);
-    entry.decided();
-    let answer = match verdict {
-        Verdict::Pass(passage) => return pass(reply, entry, &passage, &asked, carrier).await,
-        Verdict::Ambiguous(lost) => no_way(reply, entry, lost),
-        Verdict::Deny(denial) => {
-            entry.outcome = Outcome::Denied;
-            let (record, asked, denial) = (known.record(), &asked, &denial);
-            refuse(reply, &Refused { snapshot: &snapshot, route, record, asked, denial, told: None })
+        // Which app.
+        let route = match snapshot.locate(&asked.host, &asked.target) {
+            Ok(route) => route,
+            Err(lost) => return Ending::Answer(no_way(reply, entry, lost)),
+        };
+        entry.by(route.spec.name.as_str());
+        if route.spec.forward_auth {
+            entry.outcome = Outcome::NoRoute;
+            return Ending::Answer(guarded_elsewhere(reply));
         }
-        Verdict::SignIn { again } => {
-            entry.outcome = Outcome::SignIn;
-            prompt(reply, &asked, route, &known, if again { Prompt::Again } else { Prompt::SignIn })
+        if let Some(words) = &route.spec.maintenance {
+            return Ending::Answer(worked_on(reply, entry, words));
         }
-        Verdict::StepUp(step) => {
-            entry.outcome = Outcome::StepUp;
-            prompt(reply, &asked, route, &known, Prompt::Second(step.fresh))
-        }
-        Verdict::Unavailable => {
-            entry.outcome = Outcome::Unavailable;
-            reply.unavailable()
-        }
-    };
-    Ending::Answer(answer)
+
+        // Whether they may.
+        let verdict = judge(&snapshot, route, &known, &asked, reply.now);
+        entry.decided();
+        let answer = match verdict {
+            // Carried once. Who is let through again after that asks again.
+            Verdict::Pass(_) if carried => reply.unavailable(),
+            Verdict::Pass(passage) => {
+                carried = true;
+                let entrance = Entrance { thread, passage: &passage, asked: &asked, mark };
+                match pass(reply, entry, &entrance, carrier).await {
+                    Some(ending) => return ending,
+                    // It was cut while it waited for its answer: it is answered as it would be now.
+                    None => continue,
+                }
+            }
+            Verdict::Ambiguous(lost) => no_way(reply, entry, lost),
+            Verdict::Deny(denial) => {
+                entry.outcome = Outcome::Denied;
+                let (record, asked, denial) = (known.record(), &asked, &denial);
+                refuse(reply, &Refused { snapshot: &snapshot, route, record, asked, denial, told: None })
+            }
+            Verdict::SignIn { again } => {
+                entry.outcome = Outcome::SignIn;
+                prompt(reply, &asked, route, &known, if again { Prompt::Again } else { Prompt::SignIn })
+            }
+            Verdict::StepUp(step) => {
+                entry.outcome = Outcome::StepUp;
+                prompt(reply, &asked, route, &known, Prompt::Second(step.fresh))
+            }
+            Verdict::Unavailable => {
+                entry.outcome = Outcome::Unavailable;
+                reply.unavailable()
+            }
+        };
+        return Ending::Answer(answer);
+    }
 }
 
 /// A request that leads to no route, or to more than one.
@@ -273,52 +370,55 @@ pub(super) fn worked_on(reply: Reply<'_>, entry: &mut Entry, words: &str) -> Ans
     answer
 }
 
-/// Forwards what was let through.
+/// Carries what was let through. `None`: it would not be any more, and nothing was answered yet.
 async fn pass<C: Carrier>(
     reply: Reply<'_>,
     entry: &mut Entry,
-    passage: &Passage<'_>,
-    asked: &Asked<'_>,
+    entrance: &Entrance<'_, '_>,
     carrier: &mut C,
-) -> Ending<C::Carried> {
+) -> Option<Ending<C::Carried>> {
+    let Entrance { passage, asked, .. } = entrance;
     let route = passage.route();
     entry.rule = passage.rule();
-    if asked.view.wants_websocket() {
-        entry.outcome = Outcome::BadRequest;
-        let detail = "The route of this app does not pass on WebSocket connections.";
-        let text = ErrorText {
-            kind: ErrorKind::BadRequest,
-            code: "websocket",
-            title: "No WebSocket here",
-            detail: Some(detail),
-            app: None,
-        };
-        let mut answer = reply.error(&text);
-        answers::close(&mut answer);
-        return Ending::Answer(answer);
-    }
-    let head = match head(reply.gate, passage, asked, reply.request_id, reply.now) {
+    let asks = asked.view.wants_websocket();
+    let handshake = match asks.then(|| Handshake::read(asked, route, carrier.may_change())).transpose() {
+        Ok(handshake) => handshake,
+        Err(why) => {
+            let foreign = why == upgrade::Refused::Origin;
+            entry.outcome = if foreign { Outcome::Denied } else { Outcome::BadRequest };
+            return Some(Ending::Answer(why.answer(reply)));
+        }
+    };
+    let mut head = match head(reply.gate, passage, asked, reply.request_id, reply.now) {
         Ok(head) => head,
         Err(NoHead::Astray(astray)) => {
             tracing::debug!(%astray, route.id = %route.spec.name, "a rewritten address was refused");
-            return Ending::Answer(no_way(reply, entry, Lost::Ambiguous));
+            return Some(Ending::Answer(no_way(reply, entry, Lost::Ambiguous)));
         }
         Err(NoHead::Unsigned(error)) => {
             // Without a signature the upstream could not tell who this is, so it is not asked at all.
             tracing::error!(%error, route.id = %route.spec.name, "an assertion could not be signed");
             entry.outcome = Outcome::Unavailable;
-            return Ending::Answer(reply.unavailable());
+            return Some(Ending::Answer(reply.unavailable()));
         }
     };
-    match carrier.carry(passage, &head, entry).await {
+    let carried = match &handshake {
+        None => carrier.carry(passage, &head, entrance, entry).await,
+        Some(handshake) => {
+            handshake.write(&mut head);
+            carrier.change(passage, &head, entrance, handshake).await
+        }
+    };
+    Some(match carried {
         Ok(carried) => {
             if entry.outcome == Outcome::Gone {
                 entry.outcome = if passage.record().is_some() { Outcome::Allowed } else { Outcome::Public };
             }
             Ending::Carried(carried)
         }
+        Err(Failure::Cut) => return None,
         Err(failure) => Ending::Answer(failed(reply, entry, passage, &failure)),
-    }
+    })
 }
 
 /// Says that no answer came, and whose doing it is.
@@ -334,7 +434,7 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
         Failure::Client(_) => {
             (Outcome::BadRequest, ErrorKind::BadRequest, "bad-request", "The body cannot be read")
         }
-        Failure::Gone => {
+        Failure::Cut | Failure::Gone => {
             (Outcome::Gone, ErrorKind::BadRequest, "bad-request", "The request was not finished")
         }
         Failure::Slow(_) => (
@@ -509,7 +609,7 @@ async fn portal<C: Carrier>(
     };
     match reply.gate.control.answer(request, Arrival { peer: asked.view.peer, address: asked.address }).await
     {
-        Ok(answer) => answer.map(Body::portal),
+        Ok(answer) => answer.map(Body::sent),
         Err(gone) => {
             tracing::error!(%gone, request.id = reply.request_id, "the portal did not answer");
             entry.outcome = Outcome::Internal;

@@ -13,7 +13,7 @@ use super::wire::{Body, Ends, Head as _, Malformed, Response};
 /// The most bytes of the head of an answer.
 const MOST_HEAD: usize = 64 * 1024;
 /// The most fields of one.
-const MOST_FIELDS: usize = 200;
+pub(super) const MOST_FIELDS: usize = 200;
 /// The most interim answers (`100`, `103`) before the real one. None is passed on.
 const MOST_INTERIM: u8 = 16;
 
@@ -23,6 +23,8 @@ pub(super) struct Inflow {
     early: Vec<u8>,
     ends: Ends,
     interim: u8,
+    /// Whether the protocol was asked to be changed.
+    changing: bool,
     /// Whether anything has come at all.
     pub(super) begun: bool,
     /// What is left of the body, once the head is read.
@@ -45,10 +47,21 @@ impl Inflow {
             early: Vec::new(),
             ends: Ends::default(),
             interim: 0,
+            changing: false,
             begun: false,
             body: Body::NOTHING,
             reusable: true,
         }
+    }
+
+    /// The answer to a request to change the protocol: 101 is one.
+    pub(super) fn changing() -> Self {
+        Self { changing: true, ..Self::new() }
+    }
+
+    /// Whether a whole head is that of an interim answer; a status line that cannot be read is settled later.
+    fn interim(&self, head: &[u8]) -> bool {
+        head.get(8..10) == Some(b" 1") && !(self.changing && head.get(8..12) == Some(b" 101"))
     }
 
     /// Reads until the head is whole. `buffer` may be another one each time.
@@ -63,14 +76,16 @@ impl Inflow {
                 let filled = ready!(self.poll_fill(cx, link, buffer))?;
                 let bytes = buffer.get(..filled).unwrap_or_default();
                 match self.ends.find(bytes, MOST_HEAD)? {
-                    Some(head) if !interim(bytes) => return Poll::Ready(Ok(Found::Buffer { head, filled })),
+                    Some(head) if !self.interim(bytes) => {
+                        return Poll::Ready(Ok(Found::Buffer { head, filled }));
+                    }
                     Some(_) | None => self.early = bytes.to_vec(),
                 }
                 self.ends = Ends::default();
                 continue;
             }
             match self.ends.find(&self.early, MOST_HEAD)? {
-                Some(head) if interim(&self.early) => self.skip(head)?,
+                Some(head) if self.interim(&self.early) => self.skip(head)?,
                 Some(head) => return Poll::Ready(Ok(Found::Early { head })),
                 None => {
                     let filled = ready!(self.poll_fill(cx, link, buffer))?;
@@ -170,11 +185,6 @@ impl Inflow {
         }
         Ok(None)
     }
-}
-
-/// Whether a whole head is that of an interim answer; a status line that cannot be read is settled later.
-fn interim(head: &[u8]) -> bool {
-    head.get(8..10) == Some(b" 1")
 }
 
 /// The values of a field. `name` in lower case.

@@ -27,6 +27,10 @@ pub fn describe() {
         "cardea_upstream_errors_total",
         "Requests that an upstream failed, by route and kind"
     );
+    metrics::describe_counter!(
+        "cardea_open_cut_total",
+        "Answers and tunnels that were ended because they would not be let through any more, by route"
+    );
     metrics::describe_gauge!("cardea_requests_in_flight", "Requests whose answer has not ended");
     metrics::describe_gauge!("cardea_connections", "Open connections of clients");
     metrics::describe_histogram!(
@@ -45,6 +49,8 @@ pub(super) enum Outcome {
     BadRequest,
     /// The answer had begun and did not end.
     BrokeOff,
+    /// Ended because it would not be let through any more.
+    Cut,
     /// Refused to somebody.
     Denied,
     /// The client went away before there was an answer.
@@ -79,6 +85,7 @@ impl Outcome {
             Outcome::Allowed => "allowed",
             Outcome::BadRequest => "bad-request",
             Outcome::BrokeOff => "broke-off",
+            Outcome::Cut => "cut",
             Outcome::Denied => "denied",
             Outcome::Gone => "gone",
             Outcome::Internal => "internal",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::access::{self, Decision, Denial, Lost, Permit, Route, Snapshot, StepUp};
 use crate::crypto::CryptoError;
 use crate::domain::Timestamp;
+use crate::domain::route::folded_name;
 use crate::session::Record;
 
 use super::rewrite::{Astray, rewritten};
@@ -39,12 +40,24 @@ pub(super) async fn who(gate: &Gate, asked: &Asked<'_>, now: Timestamp) -> Known
         return Known::Unknowable;
     }
     let Some(digest) = gate.sessions.presented(asked.cookies(), &asked.host) else { return Known::Nobody };
-    if let Some(record) = gate.sessions.cached(&digest, now) {
+    let known = holder(gate, digest, &asked.host, now).await;
+    if let Known::Person(record) = &known {
+        gate.sessions.note_use(record, now);
+    }
+    known
+}
+
+/// Finds out whose token this is, by its digest: from memory, or else from the database. To ask is no use of the session.
+pub(super) async fn holder(gate: &Gate, digest: [u8; 32], host: &str, now: Timestamp) -> Known {
+    if !gate.sessions.lease().holds(now) {
+        return Known::Unknowable;
+    }
+    if let Some(record) = gate.sessions.remembered(&digest, now) {
         return Known::Person(record);
     }
     let (sessions, snapshots) = (Arc::clone(&gate.sessions), Arc::clone(&gate.snapshot));
-    let host = asked.host.clone().into_owned();
-    match gate.control.run(async move { sessions.resolve(&digest, &host, &snapshots, now).await }).await {
+    let host = host.to_owned();
+    match gate.control.run(async move { sessions.look_up(&digest, &host, &snapshots, now).await }).await {
         Ok(Ok(Some(record))) => Known::Person(record),
         Ok(Ok(None)) => Known::Nobody,
         Ok(Err(error)) => {
@@ -81,7 +94,7 @@ pub(super) enum Verdict<'a> {
 /// upstream; only [`judge`] makes one.
 pub(super) struct Passage<'a> {
     permit: Permit<'a>,
-    record: Option<&'a Record>,
+    record: Option<&'a Arc<Record>>,
     snapshot: &'a Snapshot,
 }
 
@@ -102,7 +115,12 @@ impl<'a> Passage<'a> {
     }
 
     /// For whom; nobody on public rules, whoever asks.
-    pub(super) const fn record(&self) -> Option<&'a Record> {
+    pub(super) fn record(&self) -> Option<&'a Record> {
+        self.record.map(|record| &**record)
+    }
+
+    /// The same, to keep.
+    pub(super) const fn person(&self) -> Option<&'a Arc<Record>> {
         self.record
     }
 
@@ -112,7 +130,7 @@ impl<'a> Passage<'a> {
     /// When the identity cannot be signed. Then nothing may be forwarded.
     pub(super) fn identity(&self, gate: &Gate, now: Timestamp) -> Result<Option<Arc<[u8]>>, CryptoError> {
         let block = |record| identity::block(gate, self.snapshot, self.route(), record, now);
-        self.record.map(block).transpose()
+        self.record().map(block).transpose()
     }
 }
 
@@ -124,11 +142,25 @@ pub(super) fn judge<'a>(
     asked: &Asked<'_>,
     now: Timestamp,
 ) -> Verdict<'a> {
+    weigh(snapshot, route, known, &question(asked, now))
+}
+
+/// Judges what is asked, without the rest of the request.
+pub(super) fn weigh<'a>(
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    known: &'a Known,
+    question: &access::Request<'_>,
+) -> Verdict<'a> {
     let caller = known.record().map(Record::caller);
-    match access::decide(snapshot, route, caller, &question(asked, now)) {
+    match access::decide(snapshot, route, caller, question) {
         Decision::Ambiguous(lost) => Verdict::Ambiguous(lost),
         Decision::Permit(permit) => {
-            Verdict::Pass(Passage { record: permit.caller().and(known.record()), permit, snapshot })
+            let person = match known {
+                Known::Person(record) => Some(record),
+                Known::Nobody | Known::Unknowable => None,
+            };
+            Verdict::Pass(Passage { record: permit.caller().and(person), permit, snapshot })
         }
         // Whatever else was decided was decided about nobody.
         _ if matches!(known, Known::Unknowable) => Verdict::Unavailable,
@@ -160,6 +192,12 @@ impl Head<'_> {
     /// besides.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|(name, value)| (*name, value.as_ref()))
+    }
+
+    /// Puts fields in place of all whose folded name begins so.
+    pub(super) fn replace(&mut self, start: &str, with: Vec<(&'static [u8], Vec<u8>)>) {
+        self.fields.retain(|(name, _)| !folded_name(name).starts_with(start));
+        self.fields.extend(with.into_iter().map(|(name, value)| (name, Cow::Owned(value))));
     }
 
     /// Who asks, as lines of a head; empty for nobody.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use crate::domain::Chance;
 use super::forward_auth;
 use super::handler;
 use super::http1::{self, Left};
-use super::meters::{Meters, RequestId};
+use super::meters::{Entry, Meters, RequestId};
+use super::open::{self, Open, Watch};
 use super::rewound::Rewound;
+use super::tunnel::Tunnel;
 use super::upstream::Upstreams;
 use super::{Front, Gate};
 
@@ -41,6 +44,7 @@ pub(super) struct Thread {
     pub(super) gate: Arc<Gate>,
     pub(super) upstreams: Rc<Upstreams>,
     pub(super) meters: Rc<Meters>,
+    pub(super) open: Rc<Open>,
     /// What is read goes in here first. Borrowed for one step of a connection, never while it waits.
     pub(super) scratch: RefCell<Vec<u8>>,
     chance: RefCell<Vec<u8>>,
@@ -53,6 +57,7 @@ impl Thread {
             gate,
             upstreams: Rc::default(),
             meters: Rc::new(Meters::new()),
+            open: Rc::new(Open::new()),
             scratch: RefCell::new(vec![0; HEADROOM + SCRATCH]),
             chance: RefCell::default(),
             date: RefCell::new((i64::MIN, [0; 29])),
@@ -149,6 +154,8 @@ async fn run(gate: Arc<Gate>, listeners: Vec<(Door, TcpListener)>, stop: watch::
     let most = gate.settings.most_connections;
     let thread = Rc::new(Thread::new(gate));
     let places = Arc::new(Semaphore::new(most));
+    // Listens before anything is let through.
+    spawn_local(open::keep(Rc::clone(&thread), thread.gate.sessions.listen()));
     for (door, listener) in listeners {
         spawn_local(accept(Rc::clone(&thread), door, listener, Arc::clone(&places), stop.clone()));
     }
@@ -232,13 +239,57 @@ async fn connection(
         Front::Hyper => Left::Other(stream, Vec::new()),
         Front::Strict => http1::serve(Rc::clone(&thread), door, stream, peer, stop.clone()).await,
     };
-    let stream = match left {
-        Left::Over(stream) => stream,
+    let left = match left {
         Left::Other(stream, read) => {
-            Box::pin(library(thread, door, Rewound::new(stream, read), peer, stop)).await.into_inner()
+            Box::pin(library(thread, door, Rewound::new(stream, read), peer, stop)).await
         }
+        left => left,
     };
-    linger(stream).await;
+    match left {
+        Left::Over(stream) => linger(stream).await,
+        Left::Broken(stream) | Left::Other(stream, _) => reset(&stream),
+    }
+}
+
+/// Ends a connection so that the client sees that it broke, whatever framing its answer has.
+fn reset(stream: &TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "a connection could not be reset; it is closed");
+    }
+}
+
+/// What the requests of a connection tell it, where the library serves it.
+#[derive(Default)]
+pub(super) struct Line {
+    open: RefCell<Option<Watch>>,
+    tunnel: RefCell<Option<Box<Tunnel>>>,
+}
+
+impl Line {
+    /// The answer that is sent now may be cut.
+    pub(super) fn carries(&self, open: Watch) {
+        self.open.replace(Some(open));
+    }
+
+    /// Once its 101 is sent, the connection is this.
+    pub(super) fn becomes(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(Box::new(tunnel)));
+    }
+
+    /// Gives the note of the request to the tunnel that it opened, if it opened one.
+    pub(super) fn note(&self, entry: Box<Entry>) -> Option<Box<Entry>> {
+        match &mut *self.tunnel.borrow_mut() {
+            Some(tunnel) => {
+                tunnel.entry = Some(entry);
+                None
+            }
+            None => Some(entry),
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.open.borrow().as_ref().is_some_and(Watch::is_cut)
+    }
 }
 
 /// Serves a connection with the HTTP library.
@@ -248,7 +299,7 @@ async fn library<S: http1::Stream + 'static>(
     stream: Rewound<S>,
     peer: SocketAddr,
     stop: watch::Receiver<bool>,
-) -> Rewound<S> {
+) -> Left<S> {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -256,27 +307,43 @@ async fn library<S: http1::Stream + 'static>(
         .max_buf_size(MOST_HEAD)
         .half_close(false)
         .pipeline_flush(false);
+    let line = Rc::new(Line::default());
+    let served = Rc::clone(&line);
     let service = service_fn(move |request| {
-        let answer = handler::answer(Rc::clone(&thread), door, request, peer);
+        let answer = handler::answer(Rc::clone(&thread), door, Rc::clone(&served), request, peer);
         Box::pin(async move { Ok::<_, std::convert::Infallible>(answer.await) })
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-    let mut ending = std::pin::pin!(stopped(stop));
+    let mut ending = std::pin::pin!(stopped(stop.clone()));
     let mut told = false;
     let result = loop {
         tokio::select! {
             biased;
-            result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
+            result = std::future::poll_fn(|cx| {
+                let ended = connection.poll_without_shutdown(cx).map(Some);
+                // A client that does not read keeps the library from asking for more, and so from hearing of the cut.
+                if ended.is_pending() && line.is_cut() { Poll::Ready(None) } else { ended }
+            }) => break result,
             () = &mut ending, if !told => {
                 told = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "a connection ended");
-    }
-    connection.into_parts().io.into_inner()
+    let parts = connection.into_parts();
+    let (mut stream, early) = (parts.io.into_inner(), parts.read_buf);
+    let whole = match (result, line.tunnel.take()) {
+        (Some(Ok(())), Some(tunnel)) => tunnel.run(&mut stream, early, stopped(stop)).await,
+        (Some(Ok(())), None) => true,
+        // An answer without its end: the client must not take what it has for the whole.
+        (None, _) => false,
+        (Some(Err(error)), _) => {
+            tracing::debug!(%peer, %error, "a connection ended");
+            !error.is_user()
+        }
+    };
+    let stream = stream.into_inner();
+    if whole { Left::Over(stream) } else { Left::Broken(stream) }
 }
 
 /// Ends a connection so that the last answer arrives. Closing with input unread makes the kernel reset the connection,

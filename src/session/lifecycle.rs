@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::cache::Cache;
 use super::cookie::{self, Kind};
+use super::notice::{Listener, Notices};
 use super::{Lease, Record, Settings};
 use crate::access::{Snapshot, principal};
 use crate::crypto::Keyring;
@@ -42,6 +43,7 @@ pub struct Sessions {
     keys: Arc<Keyring>,
     cache: Cache,
     lease: Lease,
+    notices: Notices,
     settings: Settings,
     secure: bool,
     seen: mpsc::Sender<(SessionId, Timestamp)>,
@@ -85,7 +87,8 @@ impl Sessions {
         secure: bool,
         seen: mpsc::Sender<(SessionId, Timestamp)>,
     ) -> Self {
-        Self { db, keys, cache: Cache::new(), lease: Lease::new(lease), settings, secure, seen }
+        let (cache, lease, notices) = (Cache::new(), Lease::new(lease), Notices::new());
+        Self { db, keys, cache, lease, notices, settings, secure, seen }
     }
 
     /// Whether browsers come over TLS.
@@ -100,9 +103,21 @@ impl Sessions {
         &self.lease
     }
 
-    /// Drops from memory what changed; `None` means everything.
+    /// Drops from memory what changed, and tells whoever keeps something open; `None` means everything.
     pub fn apply(&self, changes: Option<&[Change]>) {
         self.cache.apply(changes);
+        self.notices.tell(changes);
+    }
+
+    /// Tells whoever keeps something open that another policy is in force. Comes after the snapshot was swapped.
+    pub fn policy_changed(&self) {
+        self.notices.tell(None);
+    }
+
+    /// Hears from now on what is applied.
+    #[must_use]
+    pub fn listen(&self) -> Listener {
+        self.notices.listen()
     }
 
     /// Drops from memory what has come to its end.
@@ -125,19 +140,18 @@ impl Sessions {
     /// The session of a token, from memory. Notes the use.
     #[must_use]
     pub fn cached(&self, digest: &[u8; 32], now: Timestamp) -> Option<Arc<Record>> {
-        let record = self.cache.find(digest)?;
-        if !record.live_at(now) {
-            return None;
-        }
+        let record = self.remembered(digest, now)?;
         self.note_use(&record, now);
         Some(record)
     }
 
-    /// The session of a token, from the database, kept in memory from then on.
-    ///
-    /// Takes the place of the snapshot and not a snapshot: one that was loaded before a change of roles, used after this
-    /// room was told of the change, would be kept in the record and never dropped. Whoever applies changes swaps the
-    /// snapshot first and calls [`Sessions::apply`] then.
+    /// The session of a token, from memory. To look is no use of it.
+    #[must_use]
+    pub fn remembered(&self, digest: &[u8; 32], now: Timestamp) -> Option<Arc<Record>> {
+        self.cache.find(digest).filter(|record| record.live_at(now))
+    }
+
+    /// The session of a token, from memory or from the database. Notes the use.
     ///
     /// # Errors
     /// When the database fails.
@@ -148,8 +162,30 @@ impl Sessions {
         snapshots: &ArcSwap<Snapshot>,
         now: Timestamp,
     ) -> Result<Option<Arc<Record>>, DbError> {
+        let found = self.look_up(digest, host, snapshots, now).await?;
+        if let Some(record) = &found {
+            self.note_use(record, now);
+        }
+        Ok(found)
+    }
+
+    /// The session of a token, from memory or else from the database, kept in memory from then on. To look is no use of it.
+    ///
+    /// Takes the place of the snapshot and not a snapshot: one that was loaded before a change of roles, used after this
+    /// room was told of the change, would be kept in the record and never dropped. Whoever applies changes swaps the
+    /// snapshot first and calls [`Sessions::apply`] then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn look_up(
+        &self,
+        digest: &[u8; 32],
+        host: &str,
+        snapshots: &ArcSwap<Snapshot>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Record>>, DbError> {
         if self.lease.holds(now)
-            && let Some(record) = self.cached(digest, now)
+            && let Some(record) = self.remembered(digest, now)
         {
             return Ok(Some(record));
         }
@@ -172,7 +208,6 @@ impl Sessions {
             }
             let record = Arc::new(Record::new(&session, Arc::new(who)));
             if self.cache.keep(*digest, &record, generation) {
-                self.note_use(&record, now);
                 return Ok(Some(record));
             }
             last = Some(record);
@@ -180,7 +215,8 @@ impl Sessions {
         Ok(last)
     }
 
-    fn note_use(&self, record: &Record, now: Timestamp) {
+    /// Notes a use: a request, or traffic on what a request opened.
+    pub fn note_use(&self, record: &Record, now: Timestamp) {
         if record.used(now, self.settings.idle) {
             // A full queue loses a note of use, nothing else.
             let _ = self.seen.try_send((record.id, now));

@@ -4,12 +4,14 @@ mod cache;
 pub mod cookie;
 mod lease;
 mod lifecycle;
+mod notice;
 mod portal;
 mod record;
 pub mod return_to;
 
 pub use lease::Lease;
 pub use lifecycle::{Redeemed, Sessions, Spent, Visit};
+pub use notice::{Listener, Notice};
 pub use portal::PortalStore;
 pub use record::Record;
 pub use return_to::ReturnTo;

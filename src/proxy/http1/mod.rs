@@ -25,6 +25,7 @@ use super::forward::Failure;
 use super::handler::{self, Carrier, Ending, Unfit};
 use super::meters::{Entry, Outcome};
 use super::navigation::Wish;
+use super::open::Entrance;
 use super::policy::{Head, Passage};
 use super::serve::{Door, MOST_HEAD, Thread, stopped};
 use super::timer::Timer;
@@ -43,6 +44,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// How a connection left this reader.
 pub(super) enum Left<S> {
+    /// An answer on it broke off, and the client must not take what it has for the whole.
+    Broken(S),
     /// It is over. The stream, for a decent end.
     Over(S),
     /// What comes next is for the library: the stream, and what was read of it already.
@@ -75,6 +78,8 @@ enum Next {
 
 /// What became of a request.
 enum After {
+    /// Its answer was cut.
+    Break,
     Close,
     Keep,
     /// It asks for another protocol; nothing was done about it.
@@ -99,6 +104,7 @@ pub(super) async fn serve<S: Stream>(
                 let head = std::mem::replace(&mut client.input, rest);
                 // In a box, so that a connection that waits for its next request is small.
                 match Box::pin(client.request(&thread, &head)).await {
+                    After::Break => return Left::Broken(client.stream),
                     After::Close => return Left::Over(client.stream),
                     After::Keep => {}
                     After::Other => {
@@ -324,15 +330,20 @@ impl<S: Stream> Carrier for Carrying<'_, S> {
         &mut self,
         passage: &Passage<'_>,
         head: &Head<'_>,
+        entrance: &Entrance<'_, '_>,
         entry: &mut Entry,
     ) -> Result<After, Failure> {
         let mut relay = Relay::begin(self, passage, head).await?;
-        let ended = relay.run(passage, head).await;
+        let ended = relay.run(passage, head, entrance).await;
         (entry.status, entry.bytes) = (relay.status, relay.bytes);
         match ended {
             Ok(keep) => {
                 relay.give_back();
                 Ok(if keep { After::Keep } else { After::Close })
+            }
+            Err(Failure::Cut) if relay.status != 0 => {
+                entry.outcome = Outcome::Cut;
+                Ok(After::Break)
             }
             // Something of the answer is out: all that can be said is that it breaks off.
             Err(failure) if relay.status != 0 => {

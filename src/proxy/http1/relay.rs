@@ -13,6 +13,7 @@ use crate::domain::route::Upstream;
 use crate::proxy::forward::{Failure, open, passing, repeatable, write};
 use crate::proxy::hygiene;
 use crate::proxy::inflow::{Found, Inflow, values};
+use crate::proxy::open::{Entrance, Guard, LONG};
 use crate::proxy::outflow::{Outflow, chunk};
 use crate::proxy::policy::{Head, Passage};
 use crate::proxy::serve::{HEADROOM, SCRATCH};
@@ -42,6 +43,8 @@ pub(super) struct Relay<'r, 'c, S> {
     window: usize,
     stage: Stage,
     keep: bool,
+    /// Its place among what is open, once it is there: when the answer does not come in one go, or not at once.
+    guard: Option<Guard>,
     /// The status that the client was told; 0 before.
     pub(super) status: u16,
     /// Bytes of the answer's body.
@@ -85,6 +88,7 @@ impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
             window: WINDOW,
             stage: Stage::Waiting,
             keep: carrying.keep,
+            guard: None,
             status: 0,
             bytes: 0,
             carrying,
@@ -92,8 +96,13 @@ impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
     }
 
     /// Carries request and answer. Whether the client's connection can go on.
-    pub(super) async fn run(&mut self, passage: &Passage<'_>, head: &Head<'_>) -> Result<bool, Failure> {
-        match self.drive(passage, head).await {
+    pub(super) async fn run(
+        &mut self,
+        passage: &Passage<'_>,
+        head: &Head<'_>,
+        entrance: &Entrance<'_, '_>,
+    ) -> Result<bool, Failure> {
+        match self.drive(passage, head, entrance).await {
             Err(failure)
                 if failure.stale()
                     && self.link.reused
@@ -104,20 +113,28 @@ impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
                 self.up = Outflow::new(write(head, to, Length::Nothing)?, false);
                 self.up.finish();
                 (self.to, self.link, self.down) = (to.clone(), link, Inflow::new());
-                self.drive(passage, head).await?;
+                self.drive(passage, head, entrance).await?;
             }
             driven => driven?,
         }
         Ok(self.keep)
     }
 
-    async fn drive(&mut self, passage: &Passage<'_>, head: &Head<'_>) -> Result<(), Failure> {
+    async fn drive(
+        &mut self,
+        passage: &Passage<'_>,
+        head: &Head<'_>,
+        entrance: &Entrance<'_, '_>,
+    ) -> Result<(), Failure> {
         let wait = passage.route().spec.request_timeout.std();
         let stall = self.carrying.thread.gate.settings.write_timeout.std();
         let private = passage.private_answers();
-        self.carrying.client.timer.set(wait);
+        self.carrying.client.timer.set(if self.guard.is_none() { LONG.min(wait) } else { wait });
         std::future::poll_fn(|cx| {
             loop {
+                if self.guard.as_ref().is_some_and(|guard| guard.poll_cut(cx).is_ready()) {
+                    return Poll::Ready(Err(Failure::Cut));
+                }
                 let (moved, taken, stage) = (self.up.moved, self.taken, self.stage);
                 self.poll_upload(cx)?;
                 let polled = match self.stage {
@@ -129,14 +146,26 @@ impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
                     Poll::Ready(Ok(())) if self.stage == Stage::Ending && self.out.is_empty() => {
                         return Poll::Ready(Ok(()));
                     }
-                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Ok(())) => self.moved(),
                     Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
                     Poll::Pending => {
+                        if self.up.moved != moved {
+                            self.moved();
+                        }
+                        // It takes longer than one go: from now on it is open. Once more round, to be woken when it is cut.
+                        if self.guard.is_none() && (self.stage != Stage::Waiting || self.up.open()) {
+                            self.guard = Some(entrance.enter());
+                            let limit = if self.stage == Stage::Waiting { wait } else { stall };
+                            self.carrying.client.timer.set(limit);
+                            continue;
+                        }
                         // While the request's body is moving there is nothing to answer yet, so the time counts from its
                         // last piece; later it counts only while the client leaves something lying.
                         let timer = &mut self.carrying.client.timer;
                         match self.stage {
-                            Stage::Waiting if self.up.moved != moved => timer.set(wait),
+                            Stage::Waiting if self.up.moved != moved => {
+                                timer.set(if self.guard.is_none() { LONG.min(wait) } else { wait });
+                            }
                             Stage::Waiting => {}
                             _ if self.out.is_empty() => return Poll::Pending,
                             _ if self.taken != taken || self.stage != stage => timer.set(stall),
@@ -144,6 +173,11 @@ impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
                         }
                         return match timer.poll(cx) {
                             Poll::Pending => Poll::Pending,
+                            Poll::Ready(()) if self.guard.is_none() => {
+                                self.guard = Some(entrance.enter());
+                                timer.set(wait.saturating_sub(LONG));
+                                continue;
+                            }
                             Poll::Ready(()) if self.stage == Stage::Waiting => {
                                 Poll::Ready(Err(Failure::Slow("answer")))
                             }
@@ -154,6 +188,13 @@ impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
             }
         })
         .await
+    }
+
+    /// Bytes have passed: the session is in use.
+    fn moved(&self) {
+        if let Some(guard) = &self.guard {
+            guard.moved();
+        }
     }
 
     /// Gives the upstream's connection back, if nothing of anybody is left on it (F25).

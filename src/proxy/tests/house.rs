@@ -24,7 +24,7 @@ use crate::domain::route::{HeaderPreset, Route, Upstream};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{
-    AccountKind, AssignmentId, AuditEvent, Change, EmailAddress, GroupId, Hostname, Origin,
+    self, AccountKind, AssignmentId, AuditEvent, Change, EmailAddress, GroupId, Hostname, Origin,
     PermissionPattern, PersonName, Place, Role, RoleId, Scope, Secret, SessionId, Slug, Span, Status,
     TenantId, Timestamp, User, UserId, Username,
 };
@@ -98,6 +98,7 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         case: Case::Unknown,
         pass_host: true,
         private_answers: true,
+        websocket: None,
         connect_timeout: Span::seconds(2),
         request_timeout: Span::seconds(3),
         assertion_life: Span::seconds(60),
@@ -348,6 +349,24 @@ impl House {
         });
     }
 
+    /// Puts other routes in force, as a reload does.
+    pub(crate) fn reconfigure(&self, routes: &[Route]) {
+        let tree =
+            self.runtime.block_on(async { tree::load(&mut self.db.read().await.unwrap()).await.unwrap() });
+        let rules = Rules { scheme: "http".into(), ..Rules::default() };
+        let version = self.gate.snapshot.load().version + 1000;
+        self.gate.snapshot.store(Arc::new(Snapshot::compile(version, tree, routes, &rules)));
+        self.gate.sessions.policy_changed();
+    }
+
+    /// Ends a session, as a sign-out does.
+    pub(crate) fn end(&self, session: SessionId) {
+        let visit = self.visit();
+        self.runtime
+            .block_on(self.gate.sessions.end(session, domain::Actor::System, "a test", &visit))
+            .unwrap();
+    }
+
     /// The next audit record.
     pub(crate) fn audited(&self) -> Option<AuditEvent> {
         self.audit.lock().unwrap().try_recv().ok()
@@ -512,7 +531,7 @@ impl std::io::Write for Log {
 /// A raw client.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    rest: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
 }
 
 /// An answer as it came over the wire.
@@ -577,7 +596,7 @@ impl Client {
         if status == 100 {
             return self.answer(head);
         }
-        if head || status == 204 || status == 304 {
+        if head || status == 101 || status == 204 || status == 304 {
             return answer;
         }
         if answer.field("transfer-encoding").is_some() {

@@ -5,5 +5,8 @@ mod forward_auth;
 mod framing;
 pub(super) mod house;
 mod identity;
+mod open;
 mod own;
+mod streams;
+mod upgrade;
 mod wire;
