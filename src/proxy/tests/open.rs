@@ -222,7 +222,7 @@ fn sess_09_an_upload_ends_with_its_session() {
     let got = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&got);
     house.upstream.behave(move |_, stream, _| {
-        let mut buffer = [0; 65536];
+        let mut buffer = vec![0; 65536];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             count.fetch_add(read, Ordering::Relaxed);
         }
@@ -320,7 +320,7 @@ fn proxy_03_without_a_lease_nothing_stays_open_but_what_is_public() {
     pause(200);
     assert!(mine.goes_on(1000), "while the lease lasts");
     house.clock.advance(Span::seconds(16));
-    assert!(mine.ends() < Duration::from_millis(3000));
+    assert!(mine.ends() < Duration::from_secs(3));
     assert!(public.goes_on(100));
 }
 

@@ -42,9 +42,10 @@ fn proxy_21_each_event_arrives_before_the_next_is_sent() {
                 let allowed = allowed.lock().unwrap();
                 for n in 0..50 {
                     let event = format!("data: {n:02}\n\n");
-                    fine &= match chunked {
-                        true => reply(stream, &format!("{:x}\r\n{event}\r\n", event.len())),
-                        false => reply(stream, &event),
+                    fine &= if chunked {
+                        reply(stream, &format!("{:x}\r\n{event}\r\n", event.len()))
+                    } else {
+                        reply(stream, &event)
                     };
                     // Only what arrived lets the next one go.
                     if allowed.recv_timeout(Duration::from_secs(10)).is_err() {

@@ -4,6 +4,7 @@ mod forms;
 mod handoff;
 mod links;
 mod nodes;
+mod open;
 mod parked;
 mod password;
 mod second_factor;
