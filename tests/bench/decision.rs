@@ -101,6 +101,7 @@ fn route(number: usize, roles: usize) -> Route {
         to: vec![Upstream { host: "127.0.0.1".into(), port: 1 }],
         forward_auth: false,
         rewrite: None,
+        websocket: None,
         maintenance: None,
         tenant: Some(slug("acme")),
         at: None,
