@@ -11,6 +11,7 @@ pub mod config;
 pub mod crypto;
 pub mod demo;
 pub mod domain;
+pub mod net;
 pub mod protocol;
 pub mod proxy;
 pub mod session;

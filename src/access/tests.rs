@@ -225,7 +225,11 @@ impl World {
             about: String::new(),
             host: Hostname::parse("reports.example.com").unwrap(),
             prefix: String::new(),
-            to: vec![Upstream { host: "127.0.0.1".into(), port: 1 }],
+            to: vec![Upstream {
+                transport: crate::domain::route::Transport::Plain,
+                host: "127.0.0.1".into(),
+                port: 1,
+            }],
             rewrite: None,
             maintenance: None,
             forward_auth: false,

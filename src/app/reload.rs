@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use crate::config::{Loaded, Settings};
+use crate::config::{Loaded, Settings, Tls};
 use crate::domain::Timestamp;
 
 use super::feed::Policy;
@@ -63,6 +63,8 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     note("server.public_url", old.server.public_url != new.server.public_url);
     note("server.listen", old.server.listen != new.server.listen);
     note("server.forward_auth_listen", old.server.forward_auth_listen != new.server.forward_auth_listen);
+    note("server.http_redirect", old.server.http_redirect != new.server.http_redirect);
+    note("tls.mode", (old.tls == Tls::Off) != (new.tls == Tls::Off));
     note("server.ops_listen", old.server.ops_listen != new.server.ops_listen);
     note("server.control_socket", old.server.control_socket != new.server.control_socket);
     note("server.trusted_proxies", old.server.trusted_proxies != new.server.trusted_proxies);
@@ -97,7 +99,8 @@ mod tests {
             ];
             environment.retain(|(known, _)| known != name);
             environment.push((name.to_owned(), value.to_owned()));
-            load(&Options { file: Some(file.clone()), environment, ..Options::default() }).unwrap().settings
+            let options = Options { file: Some(file.clone()), environment, ..Options::default() };
+            load(&options, Timestamp::from_millis(0)).unwrap().settings
         };
         let old = with("CARDEA_LOG__LEVEL", "info");
         assert_eq!(needs_restart(&old, &old), Vec::<&str>::new());

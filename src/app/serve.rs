@@ -22,9 +22,12 @@ use super::reload::{self, ConfigState};
 use super::tasks::LedgerTask;
 use super::telemetry;
 use crate::access::Authority;
-use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings};
+use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings, Tls};
 use crate::domain::Span;
-use crate::proxy::{self, Arrival, ControlPlane, Door, Gate, PortalAnswer, PortalBody, PortalService};
+use crate::net::{self, Connectors, Front};
+use crate::proxy::{
+    self, Arrival, ControlPlane, Door, Entrance, Gate, PortalAnswer, PortalBody, PortalService,
+};
 use crate::sys::{OsChance, Pool, SystemClock};
 use crate::web::{self, ClientAddress};
 
@@ -51,6 +54,7 @@ pub struct Reloader {
     settings: Settings,
     /// One at a time, so that an older reading of the files cannot be taken over after a newer one.
     turn: tokio::sync::Mutex<()>,
+    front: Option<Arc<Front>>,
 }
 
 /// Runs a gateway until it is told to stop.
@@ -98,6 +102,10 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     let settings = loaded.settings.clone();
     let server = &settings.server;
 
+    let front = match &settings.tls {
+        Tls::Files(identities) => Some(Arc::new(Front::new(identities, &["h2", "http/1.1"])?)),
+        Tls::Off => None,
+    };
     let gate = Arc::new(gate(&house, &settings));
     let count = match server.data_threads {
         0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
@@ -105,11 +113,8 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     };
     let mut threads = Vec::new();
     for number in 0..count {
-        let front = server.listen.iter().map(|address| (Door::Front, *address));
-        let asked = server.forward_auth_listen.map(|address| (Door::ForwardAuth, address));
-        let listeners: Vec<_> = front
-            .chain(asked)
-            .map(|(door, address)| Ok((door, proxy::bind(address).with_context(|| taken(address))?)))
+        let listeners: Vec<_> = doors(server, front.as_ref())
+            .map(|(entrance, address)| Ok((entrance, proxy::bind(address).with_context(|| taken(address))?)))
             .collect::<anyhow::Result<_>>()?;
         let name = format!("data-{number}");
         threads.push(proxy::spawn_thread(Arc::clone(&gate), listeners, stopping.clone(), &name)?);
@@ -137,6 +142,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
         house: Arc::clone(&house),
         settings: settings.clone(),
         turn: tokio::sync::Mutex::default(),
+        front,
     });
     let controls = Arc::new(controls(&house, &settings, &reloader));
     tasks.spawn(async move {
@@ -156,6 +162,21 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
         tasks,
         ledger,
     })
+}
+
+/// Every address that clients come to, and how they are taken there.
+fn doors<'s>(
+    server: &'s config::Server,
+    front: Option<&'s Arc<Front>>,
+) -> impl Iterator<Item = (Entrance, SocketAddr)> + 's {
+    let main = move || match front {
+        Some(front) => Entrance::Tls(Door::Front, Arc::clone(front)),
+        None => Entrance::Open(Door::Front),
+    };
+    let apps = server.listen.iter().map(move |address| (main(), *address));
+    let asked = server.forward_auth_listen.iter();
+    let asked = asked.map(|address| (Entrance::Open(Door::ForwardAuth), *address));
+    apps.chain(asked).chain(server.http_redirect.iter().map(|address| (Entrance::Redirect, *address)))
 }
 
 fn taken(address: SocketAddr) -> String {
@@ -221,6 +242,7 @@ fn gate(house: &House, settings: &Settings) -> Gate {
         },
         trusted_proxies: server.trusted_proxies.clone(),
         control: ControlPlane::new(tokio::runtime::Handle::current(), service),
+        connectors: Connectors::new(net::system_authorities()),
         refusals: proxy::Refusals::default(),
         settings: proxy::Settings {
             grace: server.shutdown_grace,
@@ -228,7 +250,8 @@ fn gate(house: &House, settings: &Settings) -> Gate {
                 DataPlane::Hyper => proxy::Front::Hyper,
                 DataPlane::Strict => proxy::Front::Strict,
             },
-            trusted_peers_only: server.listen.iter().any(|address| !address.ip().is_loopback()),
+            trusted_peers_only: settings.tls == Tls::Off
+                && server.listen.iter().any(|address| !address.ip().is_loopback()),
             ..proxy::Settings::default()
         },
     }
@@ -355,7 +378,7 @@ impl Reloader {
             self.house.config.refused(text.lines().next().unwrap_or_default(), now);
             Err((text, files))
         };
-        let loaded = match config::load(&self.options) {
+        let loaded = match config::load(&self.options, now) {
             Ok(loaded) => loaded,
             Err(report) => {
                 let files = report.files.clone();
@@ -366,6 +389,11 @@ impl Reloader {
             return refuse(format!("{error:#}"), loaded.files);
         }
         if let Err(error) = self.house.board.rebuild(Some(reload::policy(&loaded))).await {
+            return refuse(error.to_string(), loaded.files);
+        }
+        if let (Some(front), Tls::Files(identities)) = (&self.front, &loaded.settings.tls)
+            && let Err(error) = front.replace(identities)
+        {
             return refuse(error.to_string(), loaded.files);
         }
         self.house.sessions.policy_changed();

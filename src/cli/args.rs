@@ -56,6 +56,9 @@ pub(super) enum Top {
     Audit(Audit),
     /// Everything that somebody reaches
     Can(Can),
+    /// Certificates: for development, and which ones are shown
+    #[command(subcommand)]
+    Cert(Certificates),
     /// Look for faults in the configuration
     Check(Check),
     /// The database
@@ -107,6 +110,29 @@ pub(super) enum Top {
     #[command(after_help = "Examples:\n  cardea who-can https://reports.example.com/admin --mfa\n  \
                             cardea who-can reports:read --at acme/europe")]
     WhoCan(WhoCan),
+}
+
+#[derive(Subcommand)]
+pub(super) enum Certificates {
+    /// Make an authority and a certificate for development
+    #[command(after_help = "The hosts are those of the configuration, unless some are named:\n  \
+                            cardea cert dev --host access.cardea.localhost --host '*.cardea.localhost'")]
+    Dev(DevelopmentCertificate),
+    /// The certificates that the configuration names, and how long they last
+    List,
+}
+
+#[derive(Parts)]
+pub(super) struct DevelopmentCertificate {
+    /// Where the files are
+    #[arg(long, default_value = "certs", value_name = "FOLDER")]
+    pub(super) dir: PathBuf,
+    /// A host that the certificate is for; may be given several times
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Vec<String>,
+    /// Make a new authority in place of the one that is there
+    #[arg(long)]
+    pub(super) new_ca: bool,
 }
 
 #[derive(Parts)]

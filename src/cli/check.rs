@@ -8,7 +8,7 @@ use super::output::{self, Style};
 
 /// Prints the report: 0 fine, 1 warnings with `--strict`, 2 errors.
 pub(super) fn run(shell: &Shell, wanted: &Check) -> u8 {
-    let outcome = config::load(&shell.options);
+    let outcome = config::load(&shell.options, super::now());
     let (report, summary) = match &outcome {
         Ok(loaded) => (&loaded.report, Some(loaded.summary())),
         Err(report) => (report, None),

@@ -32,7 +32,8 @@ pub(super) fn run(shell: &Shell, wanted: Init) -> Result<u8, Stop> {
         return Err(stop);
     }
     // The answers were quoted, not checked: reading them back says whether they make sense.
-    let read = config::load(&config::Options { file: Some(file.clone()), ..shell.options.clone() });
+    let read =
+        config::load(&config::Options { file: Some(file.clone()), ..shell.options.clone() }, super::now());
     if let Err(report) = read {
         for path in [&file, &key] {
             let _ = std::fs::remove_file(path);

@@ -4,6 +4,7 @@
 //! database directly. Exit codes: 0 done or yes, 1 refused or no, 2 not understood, 3 no such thing, 4 unreachable.
 
 mod args;
+mod cert;
 mod check;
 mod init;
 mod output;
@@ -22,6 +23,8 @@ use clap::Parser as _;
 
 use crate::app::control::Exit;
 use crate::config;
+use crate::domain::Timestamp;
+use crate::sys::{Clock as _, SystemClock};
 
 use args::{Args, Top};
 use output::Screen;
@@ -71,6 +74,11 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What time it is.
+fn now() -> Timestamp {
+    SystemClock::default().now()
+}
+
 /// What a command line is carried out with.
 struct Shell {
     screen: Screen,
@@ -105,6 +113,7 @@ async fn run(args: Args, environment: Vec<(String, String)>) -> u8 {
 
 async fn dispatch(shell: &Shell, command: Top) -> Result<u8, Stop> {
     match command {
+        Top::Cert(wanted) => cert::run(shell, &wanted),
         Top::Check(wanted) => Ok(check::run(shell, &wanted)),
         Top::Demo(wanted) => Box::pin(server::demo(wanted)).await,
         Top::Init(wanted) => init::run(shell, wanted),

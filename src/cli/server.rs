@@ -10,7 +10,7 @@ use super::{Shell, Stop, output};
 
 /// The configuration, or its faults on the error output.
 pub(super) fn loaded(shell: &Shell) -> Result<config::Loaded, Stop> {
-    match config::load(&shell.options) {
+    match config::load(&shell.options, super::now()) {
         Ok(loaded) => Ok(loaded),
         Err(report) => {
             output::note(report.render(shell.screen.color_err).trim_end());

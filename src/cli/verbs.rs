@@ -159,7 +159,13 @@ fn command(shell: &Shell, words: Top) -> Result<Command, Stop> {
         Top::Tenant(words) => tenant(words, &sure)?,
         Top::User(words) => user(words, &sure)?,
         Top::WhoCan(words) => Command::WhoCan { what: words.what, at: words.at, given: given(words.given) },
-        Top::Check(_) | Top::Demo(_) | Top::Init(_) | Top::Schema | Top::Serve | Top::Version => {
+        Top::Cert(_)
+        | Top::Check(_)
+        | Top::Demo(_)
+        | Top::Init(_)
+        | Top::Schema
+        | Top::Serve
+        | Top::Version => {
             return Err(Stop::usage("that is not a command for the server"));
         }
     })

@@ -69,12 +69,16 @@ codes! {
     Bootstrap "E0309" "a first administrator that cannot be created";
     Contradiction "E0310" "two values that contradict each other";
     Version "E0311" "a file for another version of Cardea";
+    Certificate "E0312" "a certificate or a key that cannot be used";
+    PortalUncovered "E0313" "a portal that no certificate covers";
     SecretLiteral "W0110" "a secret written in the file";
     UnknownName "W0214" "a name in a policy that the file does not define";
     NeverMatches "W0307" "a rule that can never match";
     OpenOps "W0308" "health and metrics open to the network";
     LocalName "W0309" "a .localhost address on a listener that others can reach";
     PlainHost "W0310" "a route that browsers reach over plain HTTP";
+    Uncovered "W0311" "a host that no certificate covers";
+    RunsOut "W0312" "a certificate that runs out soon";
 }
 
 impl Code {

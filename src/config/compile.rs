@@ -17,6 +17,7 @@ use super::settings::{
     Bootstrap, Brand, Lockout, Log, MasterKeys, Mfa, PasswordPolicy, Server, SessionLimits, Settings, SignIn,
     Storage, StorageUrl,
 };
+use super::tls;
 use crate::domain::{EmailAddress, Password, Secret, Slug, Span, Username};
 
 /// The most bytes of a path of a Unix socket on Linux, `sun_path` less its final NUL.
@@ -30,6 +31,7 @@ pub(super) fn settings(root: &raw::Root, desk: &mut Desk<'_>) -> Option<Settings
     }
     let storage = root.storage.0.as_ref().and_then(|raw| storage(raw, desk));
     let server = server(root, storage.as_ref(), desk);
+    let tls = tls::front(root, desk);
     let master_keys = root.secrets.0.as_ref().map(|raw| master_keys(raw, desk));
     let session = root.session.0.as_ref().map(|raw| session(raw, desk));
     let sign_in = root.sign_in.0.as_ref().and_then(|raw| sign_in(raw, desk));
@@ -38,6 +40,7 @@ pub(super) fn settings(root: &raw::Root, desk: &mut Desk<'_>) -> Option<Settings
     let bootstrap = bootstrap(server.as_ref(), desk);
     Some(Settings {
         server: server?,
+        tls,
         storage: storage?,
         master_keys: master_keys?,
         log: root
@@ -95,6 +98,7 @@ fn server(root: &raw::Root, storage: Option<&Storage>, desk: &mut Desk<'_>) -> O
         public_url: raw.public_url.value.clone(),
         listen: raw.listen.iter().map(|listen| listen.value).collect(),
         forward_auth_listen: raw.forward_auth_listen.0.as_ref().map(|listen| listen.value),
+        http_redirect: raw.http_redirect.0.as_ref().map(|at| at.value),
         ops_listen: raw.ops_listen.value,
         control_socket: control_socket(raw, storage, desk),
         trusted_proxies: raw.trusted_proxies.iter().map(|net| net.value).collect(),
@@ -120,9 +124,10 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
         desk.fault(Code::Missing, raw.spot, "`server.listen` names no address")
             .help("write [\"127.0.0.1:8600\"]");
     }
-    let off = root.tls.0.as_ref().is_some_and(|tls| tls.mode.value == TlsMode::Off);
+    let mode = root.tls.0.as_ref().map(|tls| tls.mode.value);
+    let (off, tls) = (mode == Some(TlsMode::Off), mode == Some(TlsMode::Files));
     let mut taken: Vec<&Written<SocketAddr>> = Vec::new();
-    for listen in raw.listen.iter().chain(&raw.forward_auth_listen.0).chain([&raw.ops_listen]) {
+    for listen in raw.listeners() {
         let same = |first: &&&Written<SocketAddr>| first.value == listen.value && listen.value.port() != 0;
         if let Some(first) = taken.iter().find(same) {
             desk.fault(Code::Contradiction, listen.spot, format!("{} is listened on twice", listen.value))
@@ -132,10 +137,10 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
         taken.push(listen);
     }
     for listen in raw.listen.iter().filter(|listen| !listen.value.ip().is_loopback()) {
-        if !off || raw.trusted_proxies.is_empty() {
+        if !tls && (!off || raw.trusted_proxies.is_empty()) {
             desk.fault(Code::BeyondLoopback, listen.spot, format!("{} can be reached without TLS", listen.value)).help(
-                "listen on 127.0.0.1; or, behind a proxy that ends TLS, write tls.mode = \"off\" and name the proxy \
-                 in server.trusted_proxies",
+                "write tls.mode = \"files\" and name a certificate; or listen on 127.0.0.1; or, behind a proxy that ends TLS, \
+                 write tls.mode = \"off\" and name the proxy in server.trusted_proxies",
             );
         }
         if local(&raw.public_url.value.host) {
@@ -156,6 +161,17 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
         desk.fault(Code::BeyondLoopback, listen.spot, format!("{} can be reached by anybody", listen.value))
             .label("only proxies that are named may ask who somebody is")
             .help("listen on 127.0.0.1, or name the proxies that ask in server.trusted_proxies");
+    }
+    if let Some(redirect) = &raw.http_redirect.0
+        && !tls
+        && !desk.torn.contains("tls")
+    {
+        desk.fault(
+            Code::Contradiction,
+            redirect.spot,
+            "`server.http_redirect` leads to TLS, and there is none here",
+        )
+        .help("write tls.mode = \"files\" and name a certificate, or leave it out");
     }
     if !raw.ops_listen.value.ip().is_loopback() {
         desk.fault(Code::OpenOps, raw.ops_listen.spot, "health and metrics can be read without sign-in")

@@ -7,12 +7,15 @@ use super::fingerprint::Mark;
 use super::read::Section;
 use super::tree::{Spot, Text};
 use super::{Code, Fault, Options, Place, Report, Severity};
+use crate::domain::Timestamp;
 use crate::domain::policy::Source;
 
 /// See the module.
 pub(super) struct Desk<'a> {
     /// Where to read from.
     pub(super) options: &'a Options,
+    /// When: certificates are judged by it.
+    pub(super) now: Timestamp,
     /// What was read.
     pub(super) texts: Vec<Text>,
     /// Files and patterns that had a part in it, and what they held.
@@ -63,9 +66,10 @@ impl Draft {
 }
 
 impl<'a> Desk<'a> {
-    pub(super) fn new(options: &'a Options) -> Self {
+    pub(super) fn new(options: &'a Options, now: Timestamp) -> Self {
         Self {
             options,
+            now,
             texts: Vec::new(),
             files: Vec::new(),
             used: BTreeSet::new(),
@@ -121,6 +125,11 @@ impl<'a> Desk<'a> {
     /// How many errors so far.
     pub(super) fn errors(&self) -> usize {
         self.drafts.iter().filter(|draft| draft.code.severity() == Severity::Error).count()
+    }
+
+    /// Whether a fault of this kind was noted.
+    pub(super) fn has(&self, code: Code) -> bool {
+        self.drafts.iter().any(|draft| draft.code == code)
     }
 
     /// What stands there is a secret: no report shows it.

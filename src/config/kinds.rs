@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -16,7 +17,7 @@ use super::settings::{self, DataPlane, LogFormat, MfaRequire, PublicUrl, Scheme}
 use super::tree::{Key, Node, Spot, Value};
 use crate::domain::policy::{self, How, Needs, PathPattern, Who};
 use crate::domain::role::Scope;
-use crate::domain::route::{Fact, Upstream};
+use crate::domain::route::{Fact, Transport, Upstream};
 use crate::domain::target::{self, Target, Unusual};
 use crate::domain::{Hostname, PermissionPattern, PlacePath, Slug, Span};
 
@@ -83,7 +84,7 @@ words! {
         "department" => Scope::Department,
         "self" => Scope::Own,
     } later {}
-    TlsMode { "off" => TlsMode::Off } later { "acme", "files", "internal" }
+    TlsMode { "files" => TlsMode::Files, "off" => TlsMode::Off } later { "acme", "internal" }
     UnusualName {
         "double-encoding" => UnusualName(Unusual::DOUBLE_ENCODING),
         "double-slash" => UnusualName(Unusual::DOUBLE_SLASH),
@@ -115,6 +116,7 @@ pub(super) struct HostCase(pub(super) target::Case);
 /// How TLS is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsMode {
+    Files,
     Off,
 }
 
@@ -390,13 +392,13 @@ impl Scalar for Upstream {
         const HELP: &str = "write scheme, host and port: http://10.0.4.12:8080";
         let bad = |why: &'static str, help: &'static str| Bad::value(why, help).with(Code::Upstream);
         let (scheme, rest) = scheme(text).ok_or_else(|| bad("this is no address", HELP))?;
-        match scheme.as_str() {
-            "http" => {}
-            "https" | "h2c" => {
-                return Err(Bad::not_built("upstreams over TLS are still to come; use http://"));
-            }
-            _ => return Err(bad("an upstream is reached over http", HELP)),
-        }
+        let transport = match scheme.as_str() {
+            "http" => Transport::Plain,
+            // What the route says about it is put in its place when the route is read.
+            "https" => Transport::Tls(Arc::default()),
+            "h2c" => return Err(Bad::not_built("HTTP/2 without TLS is still to come; use http://")),
+            _ => return Err(bad("an upstream is reached over http or https", HELP)),
+        };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#']) {
             return Err(bad(
@@ -420,10 +422,12 @@ impl Scalar for Upstream {
                 .map(|host| host.to_string())
                 .map_err(|_| bad("this is no host name", HELP))?,
         };
-        Ok(Self { host, port: port.unwrap_or(80) })
+        let mut upstream = Self { transport, host, port: 0 };
+        upstream.port = port.unwrap_or(upstream.usual_port());
+        Ok(upstream)
     }
     fn shape() -> Json {
-        json!({ "type": "string", "pattern": "^http://", "examples": ["http://10.0.4.12:8080"] })
+        json!({ "type": "string", "pattern": "^https?://", "examples": ["http://10.0.4.12:8080", "https://10.0.4.12:8443"] })
     }
 }
 
@@ -450,8 +454,8 @@ impl Scalar for PublicUrl {
         let mut url = Self { scheme, host, port: None };
         url.port = port.filter(|port| *port != url.port_or_default());
         if url.scheme == Scheme::Http && !local(&url.host) {
-            let help =
-                "write https://, and let a proxy in front end TLS; http is for localhost and *.localhost";
+            let help = "write https://, with certificates in [tls] or a proxy in front that ends TLS; http is for localhost and \
+                        *.localhost";
             return Err(bad("passwords and sessions could be read on the way", help));
         }
         Ok(url)

@@ -19,6 +19,7 @@ mod routes;
 mod schema;
 mod secrets;
 mod settings;
+mod tls;
 mod tree;
 
 #[cfg(test)]
@@ -32,6 +33,8 @@ use fingerprint::Mark;
 use read::Read as _;
 use routes::Surroundings;
 
+use crate::domain::Timestamp;
+
 pub use code::Code;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use init::{Answers, FirstRoute, key_file, starter};
@@ -40,7 +43,7 @@ pub use report::{Counts, Fault, Place, Report, Severity};
 pub use schema::{manual, schema};
 pub use settings::{
     Bootstrap, Brand, DataPlane, Landing, Lockout, Log, LogFormat, MasterKeys, Mfa, MfaRequire,
-    PasswordPolicy, PublicUrl, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl,
+    PasswordPolicy, PublicUrl, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl, Tls,
 };
 
 /// Where to read from.
@@ -88,16 +91,16 @@ impl Loaded {
     }
 }
 
-/// Reads the whole configuration.
+/// Reads the whole configuration, and judges its certificates by the time.
 ///
 /// # Errors
 /// With a report of everything that is wrong, at least one of it an error.
-pub fn load(options: &Options) -> Result<Loaded, Report> {
-    load_from(options, &layer::USUAL.map(PathBuf::from))
+pub fn load(options: &Options, now: Timestamp) -> Result<Loaded, Report> {
+    load_from(options, &layer::USUAL.map(PathBuf::from), now)
 }
 
-fn load_from(options: &Options, usual: &[PathBuf]) -> Result<Loaded, Report> {
-    let mut desk = Desk::new(options);
+fn load_from(options: &Options, usual: &[PathBuf], now: Timestamp) -> Result<Loaded, Report> {
+    let mut desk = Desk::new(options, now);
     let root = desk.read_files(usual);
     // What could be made out of a broken text would only lead to faults that nobody made.
     let Some(mut root) = root.filter(|_| desk.errors() == 0) else { return Err(refusal(&desk)) };
@@ -107,10 +110,7 @@ fn load_from(options: &Options, usual: &[PathBuf]) -> Result<Loaded, Report> {
     let networks = compile::networks(&raw);
     let catalogue = Catalogue::compile(&raw, &mut desk);
     let server = raw.server.0.as_ref();
-    let listen = server.map(|server| {
-        let all = server.listen.iter().chain(&server.forward_auth_listen.0).chain([&server.ops_listen]);
-        all.map(|at| at.value).collect()
-    });
+    let listen = server.map(|server| server.listeners().map(|at| at.value).collect());
     let around = Surroundings {
         catalogue: &catalogue,
         networks: &networks,

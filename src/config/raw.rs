@@ -50,11 +50,14 @@ section! {
         /// Where people sign in: portal, console and API. Scheme, host and port only. Plain `http` is taken for
         /// `localhost` and `*.localhost` alone.
         public_url: Written<PublicUrl>,
-        /// Where requests are taken. Beyond loopback only with `tls.mode = "off"` and `trusted_proxies`.
+        /// Where requests are taken: over TLS with `tls.mode = "files"`, else in plain HTTP. Plain HTTP goes beyond loopback
+        /// only with `tls.mode = "off"` and `trusted_proxies`.
         listen: Vec<Written<SocketAddr>> = ["127.0.0.1:8600"],
         /// Where other proxies ask about the requests that they forward: nginx, Traefik, Caddy and Envoy. Only this
         /// machine and `trusted_proxies` may. Beyond loopback only with `trusted_proxies`.
         forward_auth_listen: Maybe<Written<SocketAddr>>,
+        /// Where plain HTTP is answered with the way to HTTPS, for the hosts of portal and routes. Needs `tls.mode = "files"`.
+        http_redirect: Maybe<Written<SocketAddr>>,
         /// Where health (`/healthz`, `/readyz`) and metrics (`/metrics`) are served, without sign-in.
         ops_listen: Written<SocketAddr> = "127.0.0.1:9600",
         /// The Unix socket over which the command line speaks to the running server. By default `cardea.sock` beside
@@ -72,11 +75,35 @@ section! {
     }
 }
 
+impl Server {
+    /// Every address that is listened on.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Written<SocketAddr>> {
+        let asked = self.listen.iter().chain(&self.forward_auth_listen.0);
+        asked.chain([&self.ops_listen]).chain(&self.http_redirect.0)
+    }
+}
+
 section! {
-    /// Transport encryption. In this version it ends in front of Cardea.
+    /// TLS towards browsers. Certificate files are read again when they change; open connections stay.
     Tls {
-        /// `off`: a proxy in front ends TLS.
+        /// `files`: the listeners speak TLS, with certificates from files. `off`: a proxy in front ends TLS.
         mode: Written<TlsMode>,
+        /// The certificate with its chain, as PEM, relative to this file. Clients that name no host are shown this one.
+        cert: Maybe<Written<FilePath>>,
+        /// Its key, as PEM without passphrase: `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
+        key: Maybe<SecretRef>,
+        /// More certificates. Each host is shown the first that covers it.
+        certificate: Vec<Certificate> = [],
+    }
+}
+
+section! {
+    /// A certificate and its key.
+    Certificate {
+        /// The certificate with its chain, as PEM, relative to this file.
+        cert: Maybe<Written<FilePath>>,
+        /// Its key; see above.
+        key: Maybe<SecretRef>,
     }
 }
 
@@ -271,8 +298,10 @@ section! {
         rewrite: Maybe<Written<Prefix>>,
         /// What everybody reads while the app is worked on, with status 503; then nothing reaches it.
         maintenance: Maybe<Written<Label>>,
-        /// Where requests go: one or more of `http://HOST:PORT`. Needed unless `forward_auth` is set.
+        /// Where requests go: one or more of `http://HOST:PORT` and `https://HOST:PORT`. Over `https` the upstream must prove
+        /// its name; there is no way back to plain HTTP. Needed unless `forward_auth` is set.
         to: Vec<Written<Upstream>> = [],
+        upstream_tls: Maybe<UpstreamTls>,
         /// Whether another proxy forwards the requests and asks here about each, at `server.forward_auth_listen`. Then
         /// there is no `to`: what comes to this route by itself is answered only below `/.cardea/`.
         forward_auth: Written<bool> = false,
@@ -326,6 +355,20 @@ section! {
 }
 
 section! {
+    /// How `https` upstreams are verified, and who Cardea is to them. Files are read again when they change.
+    UpstreamTls {
+        /// The authorities that may vouch for the upstream, as PEM, in place of those that the machine trusts.
+        ca: Maybe<Written<FilePath>>,
+        /// A certificate to show to the upstream, with its chain, as PEM.
+        cert: Maybe<Written<FilePath>>,
+        /// The key of that certificate; see `tls.key`.
+        key: Maybe<SecretRef>,
+        /// The name that the upstream must prove; by default the host of its address.
+        server_name: Maybe<Written<Hostname>>,
+    }
+}
+
+section! {
     /// How long to wait for an upstream.
     Timeout {
         /// Until it has taken the connection.
@@ -365,7 +408,7 @@ pub(super) fn not_built(path: &str) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-const NOT_BUILT: [(&str, &str); 35] = [
+const NOT_BUILT: [(&str, &str); 32] = [
     ("brand.accent", "a colour of your own"),
     ("brand.help_url", "a link to your own help"),
     ("brand.logo", "a logo of your own"),
@@ -383,7 +426,6 @@ const NOT_BUILT: [(&str, &str); 35] = [
     ("route.rule.hours", "times of day"),
     ("route.timeout.idle", "a limit for idle connections"),
     ("server.body_limit", "a limit for bodies"),
-    ("server.http_redirect", "redirects from plain HTTP, which come with TLS"),
     ("session.console_fresh", "a fresh factor for the console"),
     ("session.remember_me", "long sessions"),
     ("settings", "settings of the console"),
@@ -394,9 +436,7 @@ const NOT_BUILT: [(&str, &str); 35] = [
     ("sign_in.password_policy.max_age", "passwords that run out"),
     ("sign_in.registration", "registration"),
     ("tls.acme", "certificates by ACME"),
-    ("tls.cert", "TLS"),
-    ("tls.key", "TLS"),
-    ("tls.min_version", "TLS"),
+    ("tls.min_version", "a choice of versions; it is TLS 1.2 and 1.3"),
     ("webhook", "webhooks"),
     ("api_key", "API keys"),
     ("bootstrap", "a first administrator in the file; set ADMIN_USER and ADMIN_PASSWORD"),

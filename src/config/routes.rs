@@ -11,9 +11,10 @@ use super::kinds::{HeaderChoice, Headers, RESERVED, local};
 use super::raw;
 use super::read::{Maybe, Written};
 use super::settings::{Landing, PublicUrl};
+use super::tls;
 use super::tree::Spot;
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Who};
-use crate::domain::route::{HeaderPreset, Route, Upstream, WebSocket, folded_name};
+use crate::domain::route::{HeaderPreset, Route, Transport, Upstream, WebSocket, folded_name};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{Hostname, Slug, Span};
 
@@ -299,7 +300,26 @@ impl Reader<'_> {
                     .help("name the address of the app");
             }
         }
-        self.raw.to.iter().map(|to| to.value.clone()).collect()
+        let over_tls = |to: &Written<Upstream>| matches!(to.value.transport, Transport::Tls(_));
+        if let Some(raw) = &self.raw.upstream_tls.0
+            && !self.raw.to.iter().any(over_tls)
+            && !desk.torn.contains("route")
+        {
+            desk.fault(
+                Code::Contradiction,
+                raw.spot,
+                "the route says how TLS is verified, and no upstream has it",
+            )
+            .help("write https:// in `to`, or leave upstream_tls out");
+        }
+        let tls = tls::upstream(self.raw.upstream_tls.0.as_ref(), desk);
+        let spoken = |to: &Written<Upstream>| match to.value.transport {
+            Transport::Plain => Some(to.value.clone()),
+            Transport::Tls(_) => {
+                Some(Upstream { transport: Transport::Tls(tls.clone()?), ..to.value.clone() })
+            }
+        };
+        self.raw.to.iter().filter_map(spoken).collect()
     }
 
     fn rules(&self, desk: &mut Desk<'_>) -> Vec<Rule> {

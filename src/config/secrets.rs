@@ -16,6 +16,8 @@ use crate::domain::Secret;
 pub(super) enum Care {
     /// Its owner alone may read it.
     Owner,
+    /// Its owner and its group may read it, as distributions keep keys of certificates.
+    Group,
     /// Somebody else sees to it.
     Any,
 }
@@ -67,7 +69,12 @@ impl Desk<'_> {
                 return None;
             }
         };
-        if care == Care::Owner && mode & 0o077 != 0 {
+        let others = match care {
+            Care::Any => 0,
+            Care::Group => 0o037,
+            Care::Owner => 0o077,
+        };
+        if mode & others != 0 {
             self.fault(Code::SecretExposed, secret.spot, format!("others than its owner can read {shown}"))
                 .label(format!("its mode is {:04o}", mode & 0o7777))
                 .help(format!("run `chmod 600 {shown}`"));

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::crypto::certificate::Identity;
 use crate::domain::{EmailAddress, Hostname, Password, Secret, Slug, Span, Username};
 
 /// How the process runs.
@@ -14,6 +16,8 @@ use crate::domain::{EmailAddress, Hostname, Password, Secret, Slug, Span, Userna
 pub struct Settings {
     /// Listeners and addresses.
     pub server: Server,
+    /// What the listeners show to clients.
+    pub tls: Tls,
     /// Where records are kept.
     pub storage: Storage,
     /// What records are sealed with.
@@ -43,6 +47,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// Where other proxies ask about the requests that they forward.
     pub forward_auth_listen: Option<SocketAddr>,
+    /// Where plain HTTP is answered with the way to HTTPS.
+    pub http_redirect: Option<SocketAddr>,
     /// Where health and metrics are served.
     pub ops_listen: SocketAddr,
     /// The Unix socket that the command line speaks to.
@@ -64,6 +70,15 @@ pub enum DataPlane {
     Hyper,
     /// Our own reader.
     Strict,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// These certificates, judged; the first is for clients that name no host.
+    Files(Vec<Arc<Identity>>),
+    /// None: a proxy in front has it, or nobody else can listen.
+    Off,
 }
 
 /// A scheme that a browser uses.

@@ -11,12 +11,15 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::policy::{Access, How, PathPattern};
-use crate::domain::route::{Fact, WebSocket};
+use crate::domain::route::{Fact, Transport, WebSocket};
 use crate::domain::target::{Case as HostCase, Unusual};
 use crate::domain::{Slug, Span};
 
 /// Lines 1 and 2 of most cases.
 const SERVER: &str = "[server]\npublic_url = \"https://access.example.com\"\n";
+
+/// When all this is read.
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// 32 bytes.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -49,6 +52,18 @@ impl House {
         self
     }
 
+    /// A certificate and its key.
+    fn pair(self, name: &str) -> Self {
+        let (pem, key) = minted(&[name], 2030);
+        self.file("a.pem", &pem).file("a.key", &key)
+    }
+
+    /// Upstreams over TLS.
+    fn https(self) -> Self {
+        let text = fs::read_to_string(self.folder.path().join("cardea.toml")).unwrap();
+        self.file("cardea.toml", &text.replace("http://10.", "https://10."))
+    }
+
     fn variable(mut self, name: &str, value: &str) -> Self {
         self.options.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -60,7 +75,7 @@ impl House {
     }
 
     fn load(&self) -> Result<Loaded, Report> {
-        load_from(&self.options, &[])
+        load_from(&self.options, &[], NOW)
     }
 
     fn report(&self) -> Report {
@@ -85,6 +100,26 @@ fn with(text: &str) -> House {
 /// A route that has nothing wrong, to be added to: host, upstream, and what follows from line 6.
 fn route(text: &str) -> House {
     with(&format!("[[route]]\nhost = \"wiki.example.com\"\nto = [\"http://10.0.0.1:80\"]\n{text}"))
+}
+
+/// A certificate for these names and its key, until the end of a year; 0 is a few days from now.
+fn minted(names: &[&str], until: i32) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    params.not_after =
+        if until == 0 { rcgen::date_time_ymd(2027, 1, 20) } else { rcgen::date_time_ymd(until, 12, 31) };
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+fn secured_text(mode: &str, rest: &str) -> String {
+    format!("{SERVER}[tls]\nmode = \"{mode}\"\ncert = \"a.pem\"\nkey = {{ file = \"a.key\" }}\n{rest}")
+}
+
+/// With TLS and a certificate for the portal and every host beside it.
+fn secured(mode: &str, rest: &str) -> House {
+    House::new(&secured_text(mode, rest)).pair("*.example.com")
 }
 
 type Cases = Vec<(&'static str, House, Vec<(&'static str, usize)>)>;
@@ -113,7 +148,7 @@ fn cases_of_files_and_values() -> Cases {
         ("not built: budget", with("[[budget]]\nname = \"x\"\n"), vec![("E0106", 3)]),
         ("not built: webhook", with("[[webhook]]\nname = \"x\"\n"), vec![("E0106", 3)]),
         ("not built: tls", with("[tls]\nmode = \"acme\"\n"), vec![("E0106", 4)]),
-        ("not built: tls files", with("[tls]\nmode = \"off\"\ncert = \"x\"\n"), vec![("E0106", 5)]),
+        ("not built: tls versions", with("[tls]\nmode = \"off\"\nmin_version = \"1.3\"\n"), vec![("E0106", 5)]),
         ("not built: passkeys", with("[mfa]\nmethods = [\"passkey\", \"totp\"]\n"), vec![("E0106", 4)]),
         ("not built: passkeys on the page", with("[sign_in]\npasskeys = true\n"), vec![("E0106", 4)]),
         ("not built: hours", route("allow = [\"signed-in\"]\nrequire = [\"hours:mon-fri\"]\n"), vec![("E0106", 7)]),
@@ -125,7 +160,7 @@ fn cases_of_files_and_values() -> Cases {
         ("not built: logo", with("[brand]\nlogo = { file = \"x\" }\n"), vec![("E0106", 4)]),
         ("not built: body limit", server("body_limit = \"1MiB\"\n"), vec![("E0106", 3)]),
         ("not built: health", route("allow = [\"signed-in\"]\nhealth = { path = \"/\" }\n"), vec![("E0106", 7)]),
-        ("not built: https upstream", with("[[route]]\nhost = \"a.example.com\"\nto = [\"https://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0106", 5)]),
+        ("not built: h2c upstream", with("[[route]]\nhost = \"a.example.com\"\nto = [\"h2c://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0106", 5)]),
         ("not built: console landing", with("[sign_in]\ndefault_landing = \"console\"\n"), vec![("E0106", 4)]),
         ("no public address", House::new("[server]\n"), vec![("E0107", 1)]),
         ("no host", with("[[route]]\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0107", 3)]),
@@ -227,6 +262,22 @@ fn cases_of_files_and_values() -> Cases {
         ("open metrics", server("ops_listen = \"0.0.0.0:9600\"\n"), vec![("W0308", 3)]),
         ("a local name for everybody", House::new("[server]\npublic_url = \"https://access.localhost\"\nlisten = [\"0.0.0.0:1\"]\ntrusted_proxies = [\"10.0.0.1\"]\n[tls]\nmode = \"off\"\n"), vec![("W0309", 2)]),
         ("a route over plain http", House::new("[server]\npublic_url = \"http://access.localhost:8600\"\n[[route]]\nhost = \"wiki.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("W0310", 4)]),
+        // Certificates.
+        ("tls: a certificate, and off", secured("off", ""), vec![("E0310", 5), ("E0310", 6)]),
+        ("tls: nothing to show", with("[tls]\nmode = \"files\"\n"), vec![("E0107", 4)]),
+        ("tls: no key", with("[tls]\nmode = \"files\"\ncert = \"a.pem\"\n"), vec![("E0107", 3)]),
+        ("tls: no file", with("[tls]\nmode = \"files\"\ncert = \"gone.pem\"\nkey = { file = \"gone.key\" }\n"), vec![("E0102", 5), ("E0112", 6)]),
+        ("tls: another key", secured("files", "").file("a.key", &minted(&["x.example"], 2030).1), vec![("E0312", 5)]),
+        ("tls: everybody reads the key", secured("files", "").mode("a.key", 0o644), vec![("E0113", 6)]),
+        ("tls: run out", { let (pem, key) = minted(&["access.example.com"], 2026); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("E0312", 5)]),
+        ("tls: runs out soon", { let (pem, key) = minted(&["access.example.com"], 0); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("W0312", 5)]),
+        ("tls: no portal", { let (pem, key) = minted(&["other.example.com"], 2030); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("E0313", 2)]),
+        ("tls: a host too many", secured("files", "[[route]]\nhost = \"a.b.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("W0311", 8)]),
+        ("tls: plain public address", House::new(&secured_text("files", "").replace("https://access.example.com", "http://access.localhost")).pair("access.localhost"), vec![("E0310", 2)]),
+        ("tls: a redirect to nothing", server("http_redirect = \"0.0.0.0:80\"\n"), vec![("E0310", 3)]),
+        ("tls: an upstream without", route("allow = [\"signed-in\"]\nupstream_tls = { server_name = \"x.internal\" }\n"), vec![("E0310", 7)]),
+        ("tls: an upstream's authority", route("allow = [\"signed-in\"]\nupstream_tls = { ca = \"a.key\" }\n").https().pair("x.internal"), vec![("E0312", 7)]),
+        ("tls: an upstream, half a pair", route("allow = [\"signed-in\"]\nupstream_tls = { cert = \"a.pem\" }\n").https().pair("x.internal"), vec![("E0107", 7)]),
         // Several at once: nothing hides anything else.
         ("all at once", with("[log]\nformat = \"x\"\nlvl = 1\n[session]\nidle = 5\n[[route]]\nhost = \"a b\"\n[[route]]\nhost = \"c.example.com\"\nto = [\"http://10.0.0.1\"]\n"),
             vec![("E0301", 4), ("E0105", 5), ("E0108", 7), ("E0301", 9)]),
@@ -425,12 +476,24 @@ fn no_report_obeys_the_file() {
 fn the_smallest_has_every_default() {
     let loaded = House::new(include_str!("../../config/smallest.toml")).loaded();
     assert_eq!(loaded.report, Report::default());
-    let Settings { server, storage, master_keys, log, session, sign_in, mfa, networks, brand, bootstrap } =
-        loaded.settings;
+    let Settings {
+        server,
+        tls,
+        storage,
+        master_keys,
+        log,
+        session,
+        sign_in,
+        mfa,
+        networks,
+        brand,
+        bootstrap,
+    } = loaded.settings;
     assert_eq!(server.public_url.origin(), "https://access.example.com");
     assert!(server.public_url.secure());
     assert_eq!(server.public_url.port_or_default(), 443);
     assert_eq!(server.listen, ["127.0.0.1:8600".parse().unwrap()]);
+    assert_eq!((server.http_redirect, tls), (None, Tls::Off));
     assert_eq!(server.ops_listen, "127.0.0.1:9600".parse().unwrap());
     assert_eq!(server.control_socket, Path::new("/var/lib/cardea/cardea.sock"));
     assert!(server.trusted_proxies.is_empty());
@@ -462,6 +525,46 @@ fn the_smallest_has_every_default() {
     assert_eq!(route.assertion_life, Span::seconds(60));
     assert_eq!(route.rules.len(), 1);
     assert_eq!(route.rules[0].path, PathPattern::everything());
+}
+
+#[test]
+fn proxy_25_certificates_are_taken_in_and_watched() {
+    let text = "http_redirect = \"127.0.0.1:8080\"\n[tls]\nmode = \"files\"\ncert = \"a.pem\"\nkey = { file = \"a.key\" }\n\
+                [[tls.certificate]]\ncert = \"b.pem\"\nkey = { file = \"b.key\" }\n";
+    let (pem, key) = minted(&["wiki.example.org"], 2030);
+    let house = with(&text.replacen("[tls]", "listen = [\"0.0.0.0:8443\"]\n[tls]", 1));
+    let house = house.pair("*.example.com").file("b.pem", &pem).file("b.key", &key).mode("b.key", 0o640);
+    let loaded = house.loaded();
+    assert_eq!(loaded.report, Report::default(), "{}", loaded.report);
+    let Tls::Files(identities) = &loaded.settings.tls else { panic!() };
+    let names: Vec<_> = identities.iter().flat_map(|identity| identity.names()).collect();
+    assert_eq!(names, ["*.example.com", "wiki.example.org"]);
+    assert_eq!(loaded.settings.server.http_redirect, Some("127.0.0.1:8080".parse().unwrap()));
+    let before = fingerprint(&loaded.files);
+    assert_eq!(before, loaded.fingerprint);
+    let (pem, _) = minted(&["wiki.example.org"], 2031);
+    let house = house.file("b.pem", &pem);
+    assert_ne!(fingerprint(&loaded.files), before);
+    drop(house);
+}
+
+#[test]
+fn proxy_23_upstreams_over_tls_are_told_apart_by_all_that_is_said_about_them() {
+    let spoken = |more: &str| {
+        let house = route(&format!("allow = [\"signed-in\"]\n{more}")).https().pair("x.internal");
+        house.loaded().objects.routes[0].to[0].clone()
+    };
+    let plain = spoken("");
+    assert_eq!(plain.to_string(), "https://10.0.0.1:80");
+    assert_eq!(plain, spoken(""));
+    let named = spoken("upstream_tls = { server_name = \"x.internal\" }\n");
+    assert_ne!(plain, named);
+    assert_eq!(named, spoken("upstream_tls = { server_name = \"x.internal\" }\n"));
+    let shown = spoken("upstream_tls = { cert = \"a.pem\", key = { file = \"a.key\" } }\n");
+    let Transport::Tls(tls) = &shown.transport else { panic!() };
+    assert!(tls.identity.is_some() && tls.ca.is_none());
+    let vouched = spoken("upstream_tls = { ca = \"a.pem\" }\n");
+    assert!(vouched != plain && vouched != shown);
 }
 
 /// The names of all keys.
@@ -615,13 +718,13 @@ fn where_the_file_is_looked_for() {
         environment: vec![("CARDEA_CONFIG".to_owned(), path.display().to_string())],
         ..Options::default()
     };
-    assert!(load_from(&named, &[]).is_ok());
-    assert!(load_from(&Options::default(), &[nowhere.clone(), path.clone()]).is_ok());
-    let report = load_from(&Options::default(), &[nowhere]).unwrap_err();
+    assert!(load_from(&named, &[], NOW).is_ok());
+    assert!(load_from(&Options::default(), &[nowhere.clone(), path.clone()], NOW).is_ok());
+    let report = load_from(&Options::default(), &[nowhere], NOW).unwrap_err();
     assert!(report.to_string().contains("cardea init"), "{report}");
     // What was named is not replaced by what is usual.
     let wrong = Options { file: Some("/nowhere/cardea.toml".into()), ..Options::default() };
-    assert!(load_from(&wrong, &[path]).is_err());
+    assert!(load_from(&wrong, &[path], NOW).is_err());
 }
 
 #[test]

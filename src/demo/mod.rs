@@ -120,7 +120,8 @@ pub async fn open(stage: Stage) -> anyhow::Result<Demo> {
         environment.push(("CARDEA_STORAGE__URL".to_owned(), url));
     }
     let options = config::Options { file: Some(file), environment, credentials_directory: None };
-    let loaded = config::load(&options).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let loaded =
+        config::load(&options, stage.machine.clock.now()).map_err(|report| anyhow::anyhow!("{report}"))?;
     let issuer = loaded.settings.server.public_url.origin();
     let clock = Arc::clone(&stage.machine.clock);
     let running = app::start(loaded, options, stage.machine).await?;

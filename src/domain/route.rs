@@ -1,8 +1,10 @@
 //! Routes: which requests go to which upstream, and under which policy.
 
+use std::sync::Arc;
+
 use super::policy::{How, Rule, Source, Who};
 use super::target::{Case, Unusual};
-use super::{Hostname, PlacePath, Slug, Span};
+use super::{Hostname, PlacePath, Secret, Slug, Span};
 
 /// A route as the file has it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the file")]
@@ -73,18 +75,77 @@ pub struct WebSocket {
     pub idle: Span,
 }
 
-/// An upstream's address: plain HTTP to a host and port.
+/// An upstream's address, and how it is spoken to. Two that differ in anything share no connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// Name or IP address.
+    /// Plain or over TLS.
+    pub transport: Transport,
+    /// Name or IP address; one of version 6 in brackets.
     pub host: String,
     /// Port.
     pub port: u16,
 }
 
+impl Upstream {
+    /// The port that an address of its scheme leaves out.
+    #[must_use]
+    pub const fn usual_port(&self) -> u16 {
+        match self.transport {
+            Transport::Plain => 80,
+            Transport::Tls(_) => 443,
+        }
+    }
+}
+
 impl std::fmt::Display for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        let scheme = match self.transport {
+            Transport::Plain => "http",
+            Transport::Tls(_) => "https",
+        };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+/// How an upstream is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Readable on the way.
+    Plain,
+    /// Over TLS, the other side verified.
+    Tls(Arc<UpstreamTls>),
+}
+
+/// How the other side is verified, and who we are to it.
+#[derive(Clone, Default)]
+pub struct UpstreamTls {
+    /// A digest of all the rest, by which two are told apart: they hold whole files.
+    pub id: [u8; 32],
+    /// The authorities that may vouch for it, as PEM; those of the machine when absent.
+    pub ca: Option<Vec<u8>>,
+    /// The certificate that we show, with its chain, and its key, as PEM.
+    pub identity: Option<(Vec<u8>, Secret<Vec<u8>>)>,
+    /// The name that it must prove, when it is not the host.
+    pub server_name: Option<Hostname>,
+}
+
+impl PartialEq for UpstreamTls {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for UpstreamTls {}
+
+impl std::hash::Hash for UpstreamTls {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl std::fmt::Debug for UpstreamTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamTls").field("server_name", &self.server_name).finish_non_exhaustive()
     }
 }
 

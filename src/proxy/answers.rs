@@ -292,6 +292,9 @@ impl Reply<'_> {
         if why == Unreadable::Method {
             set(&mut answer, "allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
         }
+        if why == Unreadable::Misdirected {
+            *answer.status_mut() = StatusCode::MISDIRECTED_REQUEST;
+        }
         if why == Unreadable::Expectation {
             *answer.status_mut() = StatusCode::EXPECTATION_FAILED;
         }

@@ -12,6 +12,7 @@ use super::upstream::{self, Link};
 use super::view::{Field, Length};
 use super::wire::Malformed;
 use crate::domain::route::Upstream;
+use crate::net::blames_tls;
 
 /// Why there is no answer of the upstream.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub(super) enum Failure {
     /// It took too long.
     #[error("the upstream took too long to {0}")]
     Slow(&'static str),
+    /// It could not prove who it is, or would not have us.
+    #[error("there is no trusted connection to the upstream: {0}")]
+    Tls(String),
     /// Nobody answers there.
     #[error("the upstream cannot be reached: {0}")]
     Unreachable(io::Error),
@@ -47,12 +51,15 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A word for the metrics; `None` when it is not the upstream's doing.
-    pub(super) const fn kind(&self) -> Option<&'static str> {
+    pub(super) fn kind(&self) -> Option<&'static str> {
         match self {
+            // An alert may come when our side of the handshake is long done.
+            Failure::Lost(error) if blames_tls(error) => Some("tls"),
             Failure::Broken(_) | Failure::Closed | Failure::Lost(_) => Some("broken"),
             Failure::Client(_) | Failure::Cut | Failure::Gone => None,
             Failure::Head => Some("head"),
             Failure::Slow(_) => Some("slow"),
+            Failure::Tls(_) => Some("tls"),
             Failure::Unreachable(_) => Some("unreachable"),
         }
     }
@@ -82,9 +89,11 @@ pub(super) async fn open<'a>(
         if idle && let Some(link) = thread.upstreams.idle(to) {
             return Ok((to, link));
         }
-        match upstream::connect(to, spec.connect_timeout.std(), thread.gate.clock.now()).await {
+        let (gate, within) = (&thread.gate, spec.connect_timeout.std());
+        match upstream::connect(&gate.connectors, to, within, gate.clock.now()).await {
             Ok(link) => return Ok((to, link)),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => failure = Failure::Slow("connect"),
+            Err(error) if blames_tls(&error) => failure = Failure::Tls(error.to_string()),
             Err(error) => failure = Failure::Unreachable(error),
         }
     }
@@ -110,7 +119,7 @@ pub(super) fn write(head: &Head<'_>, to: &Upstream, length: Length) -> Result<Ve
     put(&[head.method.as_bytes(), b" ", head.target.as_bytes(), b" HTTP/1.1\r\nhost: "]);
     match &head.host {
         Some(host) => put(&[host.as_bytes()]),
-        None if to.port == 80 => put(&[to.host.as_bytes()]),
+        None if to.port == to.usual_port() => put(&[to.host.as_bytes()]),
         None => put(&[to.host.as_bytes(), b":", to.port.to_string().as_bytes()]),
     }
     put(&[b"\r\n"]);

@@ -1,11 +1,12 @@
 //! The way of a request, from its head to its answer. Read it from top to bottom.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Request, Uri};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +30,7 @@ use super::own::{self, Prompt, to_sign_in};
 use super::policy::{Head, Known, NoHead, Passage, Verdict, head, judge, question, who};
 use super::refusals::Refusal;
 use super::serve::{Door, Line, Thread};
+use super::stream::Peer;
 use super::tunnel::Tunnel;
 use super::upgrade::{self, Handshake};
 use super::view::{Asked, Field, View};
@@ -90,20 +92,50 @@ pub(super) enum Ending<C> {
     Carried(C),
 }
 
+/// An answer that is being made. A named type: the library's own would otherwise hold all of ours, at great length.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>>>>;
+
 /// Answers a request that the HTTP library has read.
-pub(super) async fn answer(
+pub(super) fn answering(
     thread: Rc<Thread>,
     door: Door,
     line: Rc<Line>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
+) -> Answering {
+    Box::pin(async move { Ok(answer(thread, door, line, request, peer).await) })
+}
+
+async fn answer(
+    thread: Rc<Thread>,
+    door: Door,
+    line: Rc<Line>,
+    request: Request<Incoming>,
+    peer: Peer,
 ) -> Answer {
     let mut entry = Box::new(Entry::begin(&thread.meters, request.method().as_str(), thread.request_id()));
     let (parts, body) = request.into_parts();
-    let fields: Vec<Field<'_>> =
+    let mut fields: Vec<Field<'_>> =
         parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
     let target = raw_target(&parts.uri);
-    let view = View { method: parts.method.as_str(), target: &target, fields: &fields, peer };
+    let cookies = crumbs(&parts.headers);
+    if parts.version == Version::HTTP_2 {
+        // What HTTP/1.1 says in these two fields HTTP/2 may say otherwise (RFC 9113 §8.2.3, §8.3.1).
+        if let (None, Some(authority)) = (parts.headers.get(HOST), parts.uri.authority()) {
+            fields.push((b"host", authority.as_str().as_bytes()));
+        }
+        if let Some(cookies) = &cookies {
+            fields.retain(|(name, _)| *name != b"cookie");
+            fields.push((b"cookie", cookies));
+        }
+    }
+    let view = View {
+        method: parts.method.as_str(),
+        target: &target,
+        fields: &fields,
+        peer: peer.address,
+        certificate: peer.certificate.as_deref(),
+    };
     let changeable = parts.extensions.get::<OnUpgrade>().is_some() && body.is_end_stream();
     let mut library = Library { thread: &thread, line: &line, body: Some(body), changeable };
     let answer = match judged(&thread, door, &mut entry, view, &mut library).await {
@@ -114,6 +146,12 @@ pub(super) async fn answer(
         Some(entry) => answer.map(|body| body.noted(entry)),
         None => answer,
     }
+}
+
+/// The cookies of a request that has several fields of them, as one.
+fn crumbs(fields: &HeaderMap) -> Option<Vec<u8>> {
+    let all: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    (all.len() > 1).then(|| all.join(&b"; "[..]))
 }
 
 /// A request of the HTTP library.
@@ -203,7 +241,7 @@ impl Library<'_> {
 }
 
 /// The target as it stood on the request line.
-fn raw_target(uri: &Uri) -> String {
+pub(super) fn raw_target(uri: &Uri) -> String {
     match (uri.scheme(), uri.authority(), uri.path_and_query()) {
         (Some(_), ..) => uri.to_string(),
         (None, Some(authority), _) => authority.to_string(),
@@ -443,7 +481,11 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
             "upstream-timeout",
             "The app did not answer in time",
         ),
-        Failure::Broken(_) | Failure::Closed | Failure::Lost(_) | Failure::Unreachable(_) => (
+        Failure::Broken(_)
+        | Failure::Closed
+        | Failure::Lost(_)
+        | Failure::Tls(_)
+        | Failure::Unreachable(_) => (
             Outcome::UpstreamError,
             ErrorKind::BadGateway,
             "upstream-error",

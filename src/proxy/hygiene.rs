@@ -232,7 +232,13 @@ mod tests {
 
     fn names(fields: &[(&[u8], &[u8])]) -> Vec<String> {
         let fields: Vec<Field<'_>> = fields.to_vec();
-        let view = View { method: "GET", target: "/", fields: &fields, peer: "127.0.0.1:1".parse().unwrap() };
+        let view = View {
+            method: "GET",
+            target: "/",
+            fields: &fields,
+            peer: "127.0.0.1:1".parse().unwrap(),
+            certificate: None,
+        };
         let snapshot = house::empty_snapshot();
         kept(&view, &snapshot).iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
     }

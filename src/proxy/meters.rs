@@ -33,6 +33,10 @@ pub fn describe() {
     );
     metrics::describe_gauge!("cardea_requests_in_flight", "Requests whose answer has not ended");
     metrics::describe_gauge!("cardea_connections", "Open connections of clients");
+    metrics::describe_counter!(
+        "cardea_tls_handshakes_failed_total",
+        "Connections of clients that came to nothing before a request"
+    );
     metrics::describe_histogram!(
         "cardea_decision_seconds",
         metrics::Unit::Seconds,
@@ -130,6 +134,7 @@ pub(super) struct Meters {
     decisions: Histogram,
     in_flight: Gauge,
     connections: Gauge,
+    handshakes_failed: Counter,
 }
 
 impl Meters {
@@ -139,7 +144,13 @@ impl Meters {
             decisions: histogram!("cardea_decision_seconds"),
             in_flight: gauge!("cardea_requests_in_flight"),
             connections: gauge!("cardea_connections"),
+            handshakes_failed: counter!("cardea_tls_handshakes_failed_total"),
         }
+    }
+
+    /// A client got no connection.
+    pub(super) fn handshake_failed(&self) {
+        self.handshakes_failed.increment(1);
     }
 
     fn count(&self, route: &str, ended: Ended) {

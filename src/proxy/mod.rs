@@ -15,6 +15,7 @@ mod forward_auth;
 mod frames;
 mod handler;
 mod http1;
+mod http2;
 mod hygiene;
 mod identity;
 mod inflow;
@@ -23,11 +24,14 @@ mod navigation;
 mod open;
 mod outflow;
 mod own;
+mod pipe;
 mod policy;
+mod redirect;
 mod refusals;
 mod rewound;
 mod rewrite;
 mod serve;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -47,6 +51,7 @@ use ipnet::IpNet;
 use crate::access::{Ledger, Snapshot};
 use crate::crypto::Keyring;
 use crate::domain::{Chance, Span};
+use crate::net::Connectors;
 use crate::session::Sessions;
 use crate::sys::Clock;
 
@@ -54,6 +59,7 @@ pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalServic
 pub use meters::describe as describe_metrics;
 pub use refusals::Refusals;
 pub use serve::{Door, bind, spawn_thread};
+pub use stream::Entrance;
 
 /// Everything the data plane needs. Shared by all its threads.
 pub struct Gate {
@@ -73,6 +79,8 @@ pub struct Gate {
     pub portal: Portal,
     /// The peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What verifies upstreams over TLS.
+    pub connectors: Connectors,
     /// Where the portal's pages are made and the database is asked.
     pub control: ControlPlane,
     /// The last refusals, for those they were made for.
@@ -107,6 +115,8 @@ pub enum Front {
 /// What this room is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// How long a client may take until TLS stands.
+    pub handshake_timeout: Span,
     /// How long a client may take for the head of a request, and stay silent between two.
     pub head_timeout: Span,
     /// How long a client may leave bytes of an answer lying before its connection ends.
@@ -126,6 +136,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            handshake_timeout: Span::seconds(10),
             head_timeout: Span::seconds(30),
             write_timeout: Span::seconds(60),
             front: Front::Strict,

@@ -93,7 +93,13 @@ mod tests {
         for (method, fields, expected) in cases {
             let fields: Vec<Field<'_>> =
                 fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-            let view = View { method, target: "/", fields: &fields, peer: "127.0.0.1:1".parse().unwrap() };
+            let view = View {
+                method,
+                target: "/",
+                fields: &fields,
+                peer: "127.0.0.1:1".parse().unwrap(),
+                certificate: None,
+            };
             assert_eq!(wish(&view), expected, "{method} {fields:?}");
         }
     }

@@ -6,24 +6,26 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::pipe::Pipe;
+
 /// Gives back first what was read, then what comes.
-pub(super) struct Rewound<S> {
-    stream: S,
+pub(super) struct Rewound {
+    stream: Pipe,
     read: Vec<u8>,
 }
 
-impl<S> Rewound<S> {
-    pub(super) const fn new(stream: S, read: Vec<u8>) -> Self {
+impl Rewound {
+    pub(super) const fn new(stream: Pipe, read: Vec<u8>) -> Self {
         Self { stream, read }
     }
 
     /// The stream itself. What was read and not given back is gone.
-    pub(super) fn into_inner(self) -> S {
+    pub(super) fn into_inner(self) -> Pipe {
         self.stream
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+impl AsyncRead for Rewound {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -39,7 +41,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+impl AsyncWrite for Rewound {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

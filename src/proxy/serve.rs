@@ -17,16 +17,18 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::domain::Chance;
+use crate::net::Secured;
 
 use super::forward_auth;
-use super::handler;
 use super::http1::{self, Left};
 use super::meters::{Entry, Meters, RequestId};
 use super::open::{self, Open, Watch};
+use super::pipe::Pipe;
 use super::rewound::Rewound;
+use super::stream::{Entrance, Peer};
 use super::tunnel::Tunnel;
 use super::upstream::Upstreams;
-use super::{Front, Gate};
+use super::{Front, Gate, handler, http2, redirect};
 
 /// The most bytes of the head of a request; also how much of a body the library reads at a time.
 pub(super) const MOST_HEAD: usize = 32 * 1024;
@@ -119,7 +121,7 @@ pub enum Door {
 
 impl Door {
     /// Whether a peer may connect at all.
-    fn admits(self, gate: &Gate, peer: IpAddr) -> bool {
+    pub(super) fn admits(self, gate: &Gate, peer: IpAddr) -> bool {
         match self {
             Door::Front => admitted(gate, peer),
             Door::ForwardAuth => forward_auth::admitted(gate, peer),
@@ -134,14 +136,14 @@ impl Door {
 /// When the thread or its runtime cannot be made.
 pub fn spawn_thread(
     gate: Arc<Gate>,
-    listeners: Vec<(Door, std::net::TcpListener)>,
+    listeners: Vec<(Entrance, std::net::TcpListener)>,
     stop: watch::Receiver<bool>,
     name: &str,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listeners = {
         let _inside = runtime.enter();
-        let ready = |(door, listener)| Ok((door, TcpListener::from_std(listener)?));
+        let ready = |(entrance, listener)| Ok((entrance, TcpListener::from_std(listener)?));
         listeners.into_iter().map(ready).collect::<std::io::Result<Vec<_>>>()?
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -150,14 +152,14 @@ pub fn spawn_thread(
     })
 }
 
-async fn run(gate: Arc<Gate>, listeners: Vec<(Door, TcpListener)>, stop: watch::Receiver<bool>) {
+async fn run(gate: Arc<Gate>, listeners: Vec<(Entrance, TcpListener)>, stop: watch::Receiver<bool>) {
     let most = gate.settings.most_connections;
     let thread = Rc::new(Thread::new(gate));
     let places = Arc::new(Semaphore::new(most));
     // Listens before anything is let through.
     spawn_local(open::keep(Rc::clone(&thread), thread.gate.sessions.listen()));
-    for (door, listener) in listeners {
-        spawn_local(accept(Rc::clone(&thread), door, listener, Arc::clone(&places), stop.clone()));
+    for (entrance, listener) in listeners {
+        spawn_local(accept(Rc::clone(&thread), entrance, listener, Arc::clone(&places), stop.clone()));
     }
     let settings = thread.gate.settings;
     let sweeper = Rc::clone(&thread);
@@ -183,7 +185,7 @@ pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
 
 async fn accept(
     thread: Rc<Thread>,
-    door: Door,
+    entrance: Entrance,
     listener: TcpListener,
     places: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
@@ -197,16 +199,16 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) if door.admits(&thread.gate, peer.ip()) => {
-                let (thread, stop) = (Rc::clone(&thread), stop.clone());
+            Ok((stream, peer)) if entrance.admits(&thread.gate, peer.ip()) => {
+                let (thread, entrance, stop) = (Rc::clone(&thread), entrance.clone(), stop.clone());
                 spawn_local(async move {
                     let _place = place;
                     let _counted = thread.meters.connected();
-                    connection(thread, door, stream, peer, stop).await;
+                    greet(thread, entrance, stream, peer, stop).await;
                 });
             }
             Ok((_, peer)) => {
-                tracing::warn!(%peer, ?door, "a peer that is no trusted proxy was turned away");
+                tracing::warn!(%peer, ?entrance, "a peer that is no trusted proxy was turned away");
             }
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only burn the processor.
@@ -225,21 +227,65 @@ pub(super) fn admitted(gate: &Gate, peer: IpAddr) -> bool {
         || gate.trusted_proxies.iter().any(|net| net.contains(&peer))
 }
 
-async fn connection(
+/// Takes a new connection in. It has left the listener, so it keeps nobody waiting but itself.
+async fn greet(
     thread: Rc<Thread>,
-    door: Door,
+    entrance: Entrance,
     stream: TcpStream,
-    peer: SocketAddr,
+    address: SocketAddr,
     stop: watch::Receiver<bool>,
 ) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let within = thread.gate.settings.handshake_timeout;
+    match entrance {
+        Entrance::Open(door) => {
+            let peer = Peer { address, certificate: None };
+            connection(thread, door, Pipe::Plain(stream), peer, stop).await;
+        }
+        Entrance::Redirect => redirect::serve(thread, stream, address).await,
+        // In boxes: a plain connection pays nothing for them.
+        Entrance::Tls(door, front) => {
+            let secured = tokio::select! {
+                secured = Box::pin(front.secure(stream, within.std())) => secured,
+                () = stopped(stop.clone()) => return,
+            };
+            match secured {
+                Ok(Secured { stream, identity }) => {
+                    let peer = Peer { address, certificate: Some(identity) };
+                    let agreed = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
+                    let stream = Pipe::Tls(Box::new(stream.into()));
+                    if agreed {
+                        let stream = Rewound::new(stream, Vec::new());
+                        Box::pin(http2::serve(thread, door, stream, peer, stop)).await;
+                    } else {
+                        Box::pin(connection(thread, door, stream, peer, stop)).await;
+                    }
+                }
+                Err(error) => {
+                    thread.meters.handshake_failed();
+                    tracing::debug!(peer = %address, %error, "a client got no connection");
+                }
+            }
+        }
+    }
+}
+
+async fn connection(thread: Rc<Thread>, door: Door, stream: Pipe, peer: Peer, stop: watch::Receiver<bool>) {
     let left = match thread.gate.settings.front {
         Front::Hyper => Left::Other(stream, Vec::new()),
-        Front::Strict => http1::serve(Rc::clone(&thread), door, stream, peer, stop.clone()).await,
+        Front::Strict => http1::serve(Rc::clone(&thread), door, stream, peer.clone(), stop.clone()).await,
     };
     let left = match left {
+        // Only who is on this machine may know it beforehand; over TLS it is agreed on in the handshake (RFC 9113 §3).
+        Left::Other(stream, read)
+            if read.starts_with(http2::PREFACE)
+                && peer.certificate.is_none()
+                && peer.address.ip().to_canonical().is_loopback() =>
+        {
+            return Box::pin(http2::serve(thread, door, Rewound::new(stream, read), peer, stop)).await;
+        }
         Left::Other(stream, read) => {
             Box::pin(library(thread, door, Rewound::new(stream, read), peer, stop)).await
         }
@@ -247,7 +293,7 @@ async fn connection(
     };
     match left {
         Left::Over(stream) => linger(stream).await,
-        Left::Broken(stream) | Left::Other(stream, _) => reset(&stream),
+        Left::Broken(stream) | Left::Other(stream, _) => reset(stream.tcp()),
     }
 }
 
@@ -293,13 +339,14 @@ impl Line {
 }
 
 /// Serves a connection with the HTTP library.
-async fn library<S: http1::Stream + 'static>(
+async fn library(
     thread: Rc<Thread>,
     door: Door,
-    stream: Rewound<S>,
-    peer: SocketAddr,
+    stream: Rewound,
+    peer: Peer,
     stop: watch::Receiver<bool>,
-) -> Left<S> {
+) -> Left {
+    let address = peer.address;
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -310,8 +357,7 @@ async fn library<S: http1::Stream + 'static>(
     let line = Rc::new(Line::default());
     let served = Rc::clone(&line);
     let service = service_fn(move |request| {
-        let answer = handler::answer(Rc::clone(&thread), door, Rc::clone(&served), request, peer);
-        Box::pin(async move { Ok::<_, std::convert::Infallible>(answer.await) })
+        handler::answering(Rc::clone(&thread), door, Rc::clone(&served), request, peer.clone())
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut ending = std::pin::pin!(stopped(stop.clone()));
@@ -338,7 +384,7 @@ async fn library<S: http1::Stream + 'static>(
         // An answer without its end: the client must not take what it has for the whole.
         (None, _) => false,
         (Some(Err(error)), _) => {
-            tracing::debug!(%peer, %error, "a connection ended");
+            tracing::debug!(peer = %address, %error, "a connection ended");
             !error.is_user()
         }
     };
@@ -348,7 +394,7 @@ async fn library<S: http1::Stream + 'static>(
 
 /// Ends a connection so that the last answer arrives. Closing with input unread makes the kernel reset the connection,
 /// and the client's kernel then throws away what it has not read yet.
-async fn linger<S: http1::Stream>(mut stream: S) {
+async fn linger(mut stream: Pipe) {
     const SILENT: Duration = Duration::from_secs(2);
     const LONGEST: Duration = Duration::from_secs(15);
     if stream.shutdown().await.is_err() {

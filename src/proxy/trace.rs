@@ -117,7 +117,8 @@ mod tests {
     fn of(fields: &[(&str, &str)]) -> (String, bool) {
         let fields: Vec<Field<'_>> =
             fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        let view = View { method: "GET", target: "/", fields: &fields, peer: "192.0.2.1:1".parse().unwrap() };
+        let peer = "192.0.2.1:1".parse().unwrap();
+        let view = View { method: "GET", target: "/", fields: &fields, peer, certificate: None };
         let trace = Trace::of(&view, ID);
         let state = !trace.drops(b"TraceState");
         assert!(trace.drops(b"Traceparent") && !trace.drops(b"accept"));

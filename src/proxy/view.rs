@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::inflow::decimal;
 
+use crate::crypto::certificate::Identity;
 use crate::domain::policy;
 use crate::domain::target::{self, Ambiguous, Target};
 
@@ -30,6 +31,8 @@ pub(super) struct View<'a> {
     pub(super) fields: &'a [Field<'a>],
     /// The other end of the connection.
     pub(super) peer: SocketAddr,
+    /// The certificate that the client was shown, when there is TLS.
+    pub(super) certificate: Option<&'a Identity>,
 }
 
 /// How long the body of a request is.
@@ -88,6 +91,9 @@ pub(super) enum Unreadable {
     /// No host, several, or another one than in the address.
     #[error("the request must name one host, once")]
     Host,
+    /// A host that the certificate of this connection does not cover.
+    #[error("this connection was made for another host")]
+    Misdirected,
     /// A method that is not forwarded.
     #[error("the method is not one that is passed on")]
     Method,
@@ -138,6 +144,10 @@ impl<'a> View<'a> {
         let mut hosts = self.values("host");
         let (Some(named), None) = (hosts.next(), hosts.next()) else { return Err(Unreadable::Host) };
         let (host, port) = target::host(named)?;
+        // The client made sure of another name than it now asks for (RFC 9110 §7.4; F19).
+        if self.certificate.is_some_and(|certificate| !certificate.covers(&host)) {
+            return Err(Unreadable::Misdirected);
+        }
         let raw = match absolute(self.target) {
             None => self.target,
             // The address decides (RFC 9112 §3.2.2), and a `Host` that says otherwise is an attempt at something.
@@ -229,7 +239,7 @@ mod tests {
     use super::*;
 
     fn view<'a>(method: &'a str, target: &'a str, fields: &'a [Field<'a>]) -> View<'a> {
-        View { method, target, fields, peer: "192.0.2.9:1".parse().unwrap() }
+        View { method, target, fields, peer: "192.0.2.9:1".parse().unwrap(), certificate: None }
     }
 
     fn read(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<(String, String), Unreadable> {

@@ -26,4 +26,5 @@ mod house;
 mod operation;
 mod pages;
 mod support;
+mod tls;
 mod tools;

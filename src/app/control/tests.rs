@@ -17,7 +17,8 @@ fn configured(folder: &std::path::Path, more: &str) -> config::Loaded {
     );
     std::fs::write(&file, text).unwrap();
     let options = config::Options { file: Some(file), ..config::Options::default() };
-    config::load(&options).unwrap_or_else(|report| panic!("{report}"))
+    config::load(&options, crate::sys::Clock::now(&crate::sys::SystemClock::default()))
+        .unwrap_or_else(|report| panic!("{report}"))
 }
 
 const ACME: &str = r#"

@@ -84,7 +84,7 @@ impl<'a> Original<'a> {
     /// The request as its client sent it, as far as it matters here.
     pub(super) fn view(&self) -> View<'_> {
         let peer = SocketAddr::new(self.client, 0);
-        View { method: self.method, target: self.target, fields: &self.fields, peer }
+        View { method: self.method, target: self.target, fields: &self.fields, peer, certificate: None }
     }
 
     /// Reads it. What is forwarded is not ours to write: it must already be what we would have written.

@@ -11,52 +11,48 @@ mod reply;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::sync::watch;
 
 use super::answers::Reply;
 use super::forward::Failure;
 use super::handler::{self, Carrier, Ending, Unfit};
+use super::http2::PREFACE;
 use super::meters::{Entry, Outcome};
 use super::navigation::Wish;
 use super::open::Entrance;
+use super::pipe::Pipe;
 use super::policy::{Head, Passage};
 use super::serve::{Door, MOST_HEAD, Thread, stopped};
+use super::stream::Peer;
 use super::timer::Timer;
 use super::view::{Length, MOST_FIELDS, View};
 use super::wire::{Body, Ends, Head as _, Malformed, Request};
 use relay::Relay;
 
-/// How HTTP/2 begins.
-const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// How many bytes a client may send ahead of the answer to its last request.
 const MOST_AHEAD: usize = 16 * 1024;
 
-/// What streams must do.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
-
 /// How a connection left this reader.
-pub(super) enum Left<S> {
+pub(super) enum Left {
     /// An answer on it broke off, and the client must not take what it has for the whole.
-    Broken(S),
+    Broken(Pipe),
     /// It is over. The stream, for a decent end.
-    Over(S),
+    Over(Pipe),
     /// What comes next is for the library: the stream, and what was read of it already.
-    Other(S, Vec<u8>),
+    Other(Pipe, Vec<u8>),
 }
 
 /// The client's side of a connection.
-struct Client<S> {
+struct Client {
     door: Door,
-    stream: S,
-    peer: SocketAddr,
+    stream: Pipe,
+    peer: Peer,
     /// Read, and not used yet.
     input: Vec<u8>,
     timer: Timer,
@@ -87,13 +83,13 @@ enum After {
 }
 
 /// Serves a connection until it ends or is for somebody else.
-pub(super) async fn serve<S: Stream>(
+pub(super) async fn serve(
     thread: Rc<Thread>,
     door: Door,
-    stream: S,
-    peer: SocketAddr,
+    stream: Pipe,
+    peer: Peer,
     stop: watch::Receiver<bool>,
-) -> Left<S> {
+) -> Left {
     let within = thread.gate.settings.head_timeout.std();
     let mut client = Client { door, stream, peer, input: Vec::new(), timer: Timer::new(within) };
     let mut stopping = std::pin::pin!(stopped(stop));
@@ -136,7 +132,7 @@ const fn status(why: Malformed) -> u16 {
     }
 }
 
-impl<S: Stream> Client<S> {
+impl Client {
     /// Waits for the next head.
     async fn next(&mut self, thread: &Thread, mut stopping: Pin<&mut impl Future<Output = ()>>) -> Next {
         let within = thread.gate.settings.head_timeout.std();
@@ -155,7 +151,7 @@ impl<S: Stream> Client<S> {
                     Some(first) if !first.is_ascii_graphic() => {
                         return Poll::Ready(Next::Refused(Malformed::Line));
                     }
-                    Some(_) if self.input.starts_with(HTTP2) => return Poll::Ready(Next::Http2),
+                    Some(_) if self.input.starts_with(PREFACE) => return Poll::Ready(Next::Http2),
                     Some(_) => match ends.find(&self.input, MOST_HEAD) {
                         Ok(Some(length)) => return Poll::Ready(Next::Head(length)),
                         Ok(None) => {}
@@ -199,7 +195,14 @@ impl<S: Stream> Client<S> {
                 return After::Close;
             }
         };
-        let view = View { method: read.method, target: read.target, fields: &read.fields, peer: self.peer };
+        let certificate = self.peer.certificate.clone();
+        let view = View {
+            method: read.method,
+            target: read.target,
+            fields: &read.fields,
+            peer: self.peer.address,
+            certificate: certificate.as_deref(),
+        };
         let length = match view.framing() {
             // HTTP/1.0 has no chunks: whoever sends some through a program that speaks it wants two readings.
             Ok(Length::Chunked) if read.old => {
@@ -282,8 +285,8 @@ impl<S: Stream> Client<S> {
 }
 
 /// One request of this connection, for the judgement: what it needs to carry it on, or to answer it.
-struct Carrying<'c, S> {
-    client: &'c mut Client<S>,
+struct Carrying<'c> {
+    client: &'c mut Client,
     thread: &'c Rc<Thread>,
     /// What is left of the request's body on the connection.
     body: Body,
@@ -297,7 +300,7 @@ struct Carrying<'c, S> {
 /// What a client that waits for it is told before its body is read.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-impl<S: Stream> Carrier for Carrying<'_, S> {
+impl Carrier for Carrying<'_> {
     type Carried = After;
 
     async fn whole(&mut self, most: usize) -> Result<Bytes, Unfit> {

@@ -5,10 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::reply::{field, status_line};
-use super::{CONTINUE, Carrying, MOST_AHEAD, Stream};
+use super::{CONTINUE, Carrying, MOST_AHEAD};
 use crate::domain::route::Upstream;
 use crate::proxy::forward::{Failure, open, passing, repeatable, write};
 use crate::proxy::hygiene;
@@ -31,8 +31,8 @@ const UPLOAD: usize = 64 * 1024;
 /// The most fields of a trailer section.
 const MOST_TRAILERS: usize = 100;
 
-pub(super) struct Relay<'r, 'c, S> {
-    carrying: &'r mut Carrying<'c, S>,
+pub(super) struct Relay<'r, 'c> {
+    carrying: &'r mut Carrying<'c>,
     to: Upstream,
     link: Link,
     up: Outflow,
@@ -61,10 +61,10 @@ enum Stage {
     Ending,
 }
 
-impl<'r, 'c, S: Stream> Relay<'r, 'c, S> {
+impl<'r, 'c> Relay<'r, 'c> {
     /// Finds a connection, and has the request ready for it.
     pub(super) async fn begin(
-        carrying: &'r mut Carrying<'c, S>,
+        carrying: &'r mut Carrying<'c>,
         passage: &Passage<'_>,
         head: &Head<'_>,
     ) -> Result<Self, Failure> {

@@ -6,14 +6,14 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Collected};
 
-use super::{After, Carrying, Stream};
+use super::{After, Carrying};
 use crate::proxy::answers::Answer;
 use crate::proxy::meters::Entry;
 use crate::proxy::outflow::chunk;
 use crate::proxy::serve::Thread;
 use crate::proxy::wire::Body;
 
-impl<S: Stream> Carrying<'_, S> {
+impl Carrying<'_> {
     /// Writes an answer of ours.
     pub(super) async fn reply(&mut self, answer: Answer, method: &str, entry: &mut Entry) -> After {
         let (parts, mut body) = answer.into_parts();

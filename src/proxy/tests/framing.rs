@@ -191,6 +191,7 @@ fn strictly(bytes: &[u8]) -> Option<Understood> {
         target: read.target,
         fields: &read.fields,
         peer: "127.0.0.1:1".parse().unwrap(),
+        certificate: None,
     };
     let mut from = match view.framing().ok()? {
         Length::Nothing => Body::NOTHING,

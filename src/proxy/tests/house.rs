@@ -20,7 +20,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
 use crate::domain::login::{Demands, Proven};
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Source, Who};
-use crate::domain::route::{HeaderPreset, Route, Upstream};
+use crate::domain::route::{HeaderPreset, Route, Transport, Upstream};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{
@@ -28,7 +28,8 @@ use crate::domain::{
     PermissionPattern, PersonName, Place, Role, RoleId, Scope, Secret, SessionId, Slug, Span, Status,
     TenantId, Timestamp, User, UserId, Username,
 };
-use crate::proxy::{ControlPlane, Door, Gate, Portal, Refusals, Settings, bind, spawn_thread};
+use crate::net::{Connectors, system_authorities};
+use crate::proxy::{ControlPlane, Door, Entrance, Gate, Portal, Refusals, Settings, bind, spawn_thread};
 use crate::session::{Sessions, Visit};
 use crate::store::grants::{Assignment, assign};
 use crate::store::groups::{Group, join};
@@ -81,7 +82,10 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         about: String::new(),
         host: Hostname::parse(host).unwrap(),
         prefix: String::new(),
-        to: to.iter().map(|to| Upstream { host: to.ip().to_string(), port: to.port() }).collect(),
+        to: to
+            .iter()
+            .map(|to| Upstream { transport: Transport::Plain, host: to.ip().to_string(), port: to.port() })
+            .collect(),
         rewrite: None,
         maintenance: None,
         forward_auth: to.is_empty(),
@@ -214,6 +218,7 @@ impl House {
         let gate = Arc::new(Gate {
             snapshot,
             sessions,
+            connectors: Connectors::new(system_authorities()),
             keys: Arc::clone(&keys),
             ledger,
             clock: Arc::<SystemClock>::clone(&clock),
@@ -256,13 +261,9 @@ impl House {
         let asked = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let forward_auth = asked.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);
-        let thread = spawn_thread(
-            Arc::clone(&gate),
-            vec![(Door::Front, listener), (Door::ForwardAuth, asked)],
-            stopping,
-            "data",
-        )
-        .unwrap();
+        let listeners =
+            vec![(Entrance::Open(Door::Front), listener), (Entrance::Open(Door::ForwardAuth), asked)];
+        let thread = spawn_thread(Arc::clone(&gate), listeners, stopping, "data").unwrap();
         Self {
             gate,
             address,

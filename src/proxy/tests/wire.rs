@@ -596,7 +596,6 @@ fn proxy_13_to_16_what_is_refused_before_anybody_looks() {
         (format!("{get}{host}{}\r\n", "X: y\r\n".repeat(120)), &[400, 431]),
         (format!("{get}{host}X: {}\r\n\r\n", "y".repeat(64 * 1024)), &[400, 431]),
         (format!("GET /public/{} HTTP/1.1\r\n{host}\r\n", "x".repeat(17 * 1024)), &[400, 414]),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[0, 400, 505]),
     ] {
         let mut client = house.connect();
         client.send(text.as_bytes());

@@ -185,7 +185,8 @@ slug   = "staff"
     pub(crate) async fn add_sessions(&self, count: usize) -> anyhow::Result<String> {
         let options =
             config::Options { file: Some(self.folder.join("cardea.toml")), ..config::Options::default() };
-        let loaded = config::load(&options).map_err(|report| anyhow::anyhow!("{report}"))?;
+        let loaded = config::load(&options, cardea::sys::Clock::now(&SystemClock::default()))
+            .map_err(|report| anyhow::anyhow!("{report}"))?;
         let machine =
             Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: false };
         let (house, _queues) = House::build(&loaded, machine).await?;

@@ -146,7 +146,8 @@ forward_auth = true
     let file = folder.join("cardea.toml");
     std::fs::write(&file, text).unwrap();
     let options = config::Options { file: Some(file), ..config::Options::default() };
-    let loaded = config::load(&options).unwrap_or_else(|report| panic!("{report}"));
+    let loaded = config::load(&options, cardea::sys::Clock::now(&SystemClock::default()))
+        .unwrap_or_else(|report| panic!("{report}"));
     let clock = Arc::new(SystemClock::default());
     cardea::app::start(loaded, options, Machine { clock, chance: Arc::new(OsChance), demo: false })
         .await

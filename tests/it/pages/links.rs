@@ -31,7 +31,8 @@ async fn fresh(folder: &std::path::Path) -> (Running, u16) {
         environment: Vec::new(),
         credentials_directory: None,
     };
-    let loaded = config::load(&options).unwrap_or_else(|report| panic!("{report}"));
+    let loaded = config::load(&options, cardea::sys::Clock::now(&SystemClock::default()))
+        .unwrap_or_else(|report| panic!("{report}"));
     let machine =
         Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: false };
     (app::start(loaded, options, machine).await.unwrap(), port)

@@ -203,6 +203,12 @@ impl Visitor {
         Self::with(Client::builder().cookie_provider(Arc::clone(&jar)).local_address(address), jar)
     }
 
+    /// One that trusts other authorities than the machine.
+    pub(crate) fn trusting(tls: rustls::ClientConfig) -> Self {
+        let jar = Arc::new(reqwest::cookie::Jar::default());
+        Self::with(Client::builder().cookie_provider(Arc::clone(&jar)).use_preconfigured_tls(tls), jar)
+    }
+
     /// A browser that keeps no cookies.
     pub(crate) fn forgetful() -> Self {
         Self::with(Client::builder(), Arc::default())
@@ -386,6 +392,14 @@ impl Visitor {
         let status = response.status();
         let text = response.text().await.unwrap();
         (status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
+    }
+
+    /// The names of all cookies that would go to an address.
+    pub(crate) fn cookies(&self, url: &str) -> Vec<String> {
+        use reqwest::cookie::CookieStore as _;
+        let header = self.jar.cookies(&url::Url::parse(url).unwrap());
+        let text = header.map(|header| header.to_str().unwrap().to_owned()).unwrap_or_default();
+        text.split("; ").filter_map(|pair| Some(pair.split_once('=')?.0.to_owned())).collect()
     }
 
     /// The value of a cookie at an address.

@@ -1,0 +1,122 @@
+//! The side that upstreams see: who answers must prove the name that was asked for, before a byte of a request is sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::crypto::certificate::{Authorities, BadCertificate, Identity, Purpose, provider};
+use crate::domain::Timestamp;
+use crate::domain::route::UpstreamTls;
+
+/// Why there is no trusted connection. For the log: what it says about the upstream is no client's business.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The certificate that we show, or the authority that we ask for.
+    #[error("the route's own certificate or authority will not do: {0}")]
+    Certificate(#[from] BadCertificate),
+    /// It could not prove who it is, would not have us, or broke off.
+    #[error("{0}")]
+    Handshake(std::io::Error),
+    /// No certificate can prove such a name.
+    #[error("the name is none that a certificate can have")]
+    Name,
+    /// The library refuses; never seen in practice.
+    #[error(transparent)]
+    Setup(#[from] rustls::Error),
+}
+
+/// The authorities that this machine trusts. What operators add to their machine counts here as well.
+#[must_use]
+pub fn system_authorities() -> Authorities {
+    Authorities::gathered(rustls_native_certs::load_native_certs().certs)
+}
+
+/// Whether an error of a connection comes from TLS: an alert may come after our side of the handshake is done.
+#[must_use]
+pub fn blames_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>() || inner.is::<Failed>()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// Makes connections to upstreams trusted. Shared by all threads; asked only when a new connection is opened.
+pub struct Connectors {
+    system: Authorities,
+    made: Mutex<HashMap<[u8; 32], Made>>,
+}
+
+/// What was made of the settings of a route, for as long as somebody has those settings.
+type Made = (Weak<UpstreamTls>, Arc<ClientConfig>);
+
+impl Connectors {
+    /// With the authorities for routes that name none.
+    #[must_use]
+    pub fn new(system: Authorities) -> Self {
+        Self { system, made: Mutex::default() }
+    }
+
+    /// Speaks TLS on a connection that was just opened to `host`. The caller limits the time.
+    ///
+    /// # Errors
+    /// See [`Failed`]. The connection is closed; it is never used without TLS.
+    pub async fn secure<S>(
+        &self,
+        stream: S,
+        host: &str,
+        tls: &Arc<UpstreamTls>,
+        now: Timestamp,
+    ) -> Result<TlsStream<S>, Failed>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let host = tls.server_name.as_ref().map_or(host, |name| name.as_str());
+        let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| Failed::Name)?;
+        let config = self.config(tls, now)?;
+        TlsConnector::from(config).connect(name, stream).await.map_err(Failed::Handshake)
+    }
+
+    fn config(&self, tls: &Arc<UpstreamTls>, now: Timestamp) -> Result<Arc<ClientConfig>, Failed> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, config)) = made.get(&tls.id).filter(|(spec, _)| spec.strong_count() > 0) {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.build(tls, now)?);
+        // What no route has any more is forgotten here, so this holds no more than the routes do.
+        made.retain(|_, (spec, _)| spec.strong_count() > 0);
+        made.insert(tls.id, (Arc::downgrade(tls), Arc::clone(&config)));
+        Ok(config)
+    }
+
+    fn build(&self, tls: &UpstreamTls, now: Timestamp) -> Result<ClientConfig, Failed> {
+        // An authority of the route's own takes the place of all others: nobody else can vouch for its upstream.
+        let authorities = match &tls.ca {
+            Some(pem) => Authorities::parse(pem)?,
+            None => self.system.clone(),
+        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(authorities.roots());
+        let mut config = match &tls.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let identity = Identity::parse(chain, key.expose(), Purpose::Client, now)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())))
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}

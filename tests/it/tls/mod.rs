@@ -1,0 +1,8 @@
+//! TLS on both sides, with certificates minted in the test.
+
+mod development;
+mod front;
+mod http2;
+mod redirect;
+mod upstream;
+mod world;
