@@ -227,6 +227,7 @@ impl World {
             prefix: String::new(),
             to: vec![Upstream {
                 transport: crate::domain::route::Transport::Plain,
+                protocol: crate::domain::route::Protocol::Http1,
                 host: "127.0.0.1".into(),
                 port: 1,
             }],

@@ -17,7 +17,7 @@ use super::settings::{self, DataPlane, LogFormat, MfaRequire, PublicUrl, Scheme}
 use super::tree::{Key, Node, Spot, Value};
 use crate::domain::policy::{self, How, Needs, PathPattern, Who};
 use crate::domain::role::Scope;
-use crate::domain::route::{Fact, Transport, Upstream};
+use crate::domain::route::{Fact, Protocol, Transport, Upstream};
 use crate::domain::target::{self, Target, Unusual};
 use crate::domain::{Hostname, PermissionPattern, PlacePath, Slug, Span};
 
@@ -64,6 +64,7 @@ macro_rules! words {
 }
 
 words! {
+    Protocol { "http1" => Protocol::Http1, "http2" => Protocol::Http2 } later {}
     DataPlane { "hyper" => DataPlane::Hyper, "strict" => DataPlane::Strict } later {}
     FactorMethod { "totp" => FactorMethod::Totp, "recovery" => FactorMethod::Recovery } later { "passkey" }
     HostCase {
@@ -396,7 +397,11 @@ impl Scalar for Upstream {
             "http" => Transport::Plain,
             // What the route says about it is put in its place when the route is read.
             "https" => Transport::Tls(Arc::default()),
-            "h2c" => return Err(Bad::not_built("HTTP/2 without TLS is still to come; use http://")),
+            "h2c" | "grpc" | "grpcs" => {
+                const HELP: &str =
+                    "write http:// or https://, and upstream_protocol = \"http2\" in the route";
+                return Err(bad("an address does not say which HTTP is spoken", HELP));
+            }
             _ => return Err(bad("an upstream is reached over http or https", HELP)),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -422,7 +427,7 @@ impl Scalar for Upstream {
                 .map(|host| host.to_string())
                 .map_err(|_| bad("this is no host name", HELP))?,
         };
-        let mut upstream = Self { transport, host, port: 0 };
+        let mut upstream = Self { transport, protocol: Protocol::Http1, host, port: 0 };
         upstream.port = port.unwrap_or(upstream.usual_port());
         Ok(upstream)
     }

@@ -8,7 +8,7 @@ use super::read::{Maybe, Written, section};
 use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
 use crate::domain::policy::{How, Needs, PathPattern, Who};
 use crate::domain::role::Scope;
-use crate::domain::route::Upstream;
+use crate::domain::route::{Protocol, Upstream};
 use crate::domain::{Hostname, PlacePath, Slug, Span};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -302,6 +302,9 @@ section! {
         /// its name; there is no way back to plain HTTP. Needed unless `forward_auth` is set.
         to: Vec<Written<Upstream>> = [],
         upstream_tls: Maybe<UpstreamTls>,
+        /// What the upstreams speak: `http1`, or `http2`, which gRPC needs. Over `https` they must agree to it; over `http` they
+        /// must know it beforehand. Clients come with whichever they like. WebSockets need `http1`.
+        upstream_protocol: Written<Protocol> = "http1",
         /// Whether another proxy forwards the requests and asks here about each, at `server.forward_auth_listen`. Then
         /// there is no `to`: what comes to this route by itself is answered only below `/.cardea/`.
         forward_auth: Written<bool> = false,

@@ -14,7 +14,7 @@ use super::settings::{Landing, PublicUrl};
 use super::tls;
 use super::tree::Spot;
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Who};
-use crate::domain::route::{HeaderPreset, Route, Transport, Upstream, WebSocket, folded_name};
+use crate::domain::route::{HeaderPreset, Protocol, Route, Transport, Upstream, WebSocket, folded_name};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{Hostname, Slug, Span};
 
@@ -230,6 +230,17 @@ impl Reader<'_> {
 
     fn websocket(&self, idle: Span, desk: &mut Desk<'_>) -> Option<WebSocket> {
         if self.raw.websocket.value {
+            if self.raw.upstream_protocol.value == Protocol::Http2 {
+                desk.fault(
+                    Code::Contradiction,
+                    self.raw.websocket.spot,
+                    "WebSockets cannot be opened over HTTP/2",
+                )
+                .help(
+                    "leave upstream_protocol out, or make a route of its own for the path of the WebSockets",
+                )
+                .also(self.raw.upstream_protocol.spot, "HTTP/2 here");
+            }
             let origins = self.raw.origins.iter().map(|origin| origin.value.0.clone()).collect();
             return Some(WebSocket { origins, idle });
         }
@@ -313,11 +324,13 @@ impl Reader<'_> {
             .help("write https:// in `to`, or leave upstream_tls out");
         }
         let tls = tls::upstream(self.raw.upstream_tls.0.as_ref(), desk);
-        let spoken = |to: &Written<Upstream>| match to.value.transport {
-            Transport::Plain => Some(to.value.clone()),
-            Transport::Tls(_) => {
-                Some(Upstream { transport: Transport::Tls(tls.clone()?), ..to.value.clone() })
-            }
+        let protocol = self.raw.upstream_protocol.value;
+        let spoken = |to: &Written<Upstream>| {
+            let transport = match to.value.transport {
+                Transport::Plain => Transport::Plain,
+                Transport::Tls(_) => Transport::Tls(tls.clone()?),
+            };
+            Some(Upstream { transport, protocol, ..to.value.clone() })
         };
         self.raw.to.iter().filter_map(spoken).collect()
     }

@@ -80,6 +80,8 @@ pub struct WebSocket {
 pub struct Upstream {
     /// Plain or over TLS.
     pub transport: Transport,
+    /// What is spoken.
+    pub protocol: Protocol,
     /// Name or IP address; one of version 6 in brackets.
     pub host: String,
     /// Port.
@@ -105,6 +107,16 @@ impl std::fmt::Display for Upstream {
         };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
+}
+
+/// A version of HTTP that an upstream speaks. Known beforehand on a plain connection; over TLS it must be agreed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1 (RFC 9112).
+    #[default]
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
 }
 
 /// How an upstream is reached.

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::crypto::certificate::{Authorities, Identity, Purpose, provider};
 use crate::domain::Timestamp;
-use crate::domain::route::UpstreamTls;
+use crate::domain::route::{Protocol, UpstreamTls};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const WITHIN: Duration = Duration::from_secs(5);
@@ -162,7 +162,7 @@ async fn proxy_23_only_the_name_that_was_asked_for_will_do() {
         ("a.internal", spec(5, None, None), false),
     ] {
         let (near, task) = upstream(&identity);
-        let secured = connectors.secure(near, host, &tls, NOW).await;
+        let secured = connectors.secure(near, host, &tls, Protocol::Http1, NOW).await;
         assert_eq!(secured.is_ok(), fine, "{host} {tls:?}");
         match secured {
             Ok(mut stream) => {

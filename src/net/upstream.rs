@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::crypto::certificate::{Authorities, BadCertificate, Identity, Purpose, provider};
 use crate::domain::Timestamp;
-use crate::domain::route::UpstreamTls;
+use crate::domain::route::{Protocol, UpstreamTls};
 
 /// Why there is no trusted connection. For the log: what it says about the upstream is no client's business.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum Failed {
     /// No certificate can prove such a name.
     #[error("the name is none that a certificate can have")]
     Name,
+    /// It does not agree to the version of HTTP that the route asks for.
+    #[error("it does not agree to HTTP/2")]
+    Protocol,
     /// The library refuses; never seen in practice.
     #[error(transparent)]
     Setup(#[from] rustls::Error),
@@ -51,10 +54,18 @@ pub fn blames_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// The name of a version of HTTP in a TLS greeting.
+const fn alpn(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Http1 => b"http/1.1",
+        Protocol::Http2 => b"h2",
+    }
+}
+
 /// Makes connections to upstreams trusted. Shared by all threads; asked only when a new connection is opened.
 pub struct Connectors {
     system: Authorities,
-    made: Mutex<HashMap<[u8; 32], Made>>,
+    made: Mutex<HashMap<([u8; 32], Protocol), Made>>,
 }
 
 /// What was made of the settings of a route, for as long as somebody has those settings.
@@ -76,6 +87,7 @@ impl Connectors {
         stream: S,
         host: &str,
         tls: &Arc<UpstreamTls>,
+        protocol: Protocol,
         now: Timestamp,
     ) -> Result<TlsStream<S>, Failed>
     where
@@ -84,23 +96,33 @@ impl Connectors {
         let host = tls.server_name.as_ref().map_or(host, |name| name.as_str());
         let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| Failed::Name)?;
-        let config = self.config(tls, now)?;
-        TlsConnector::from(config).connect(name, stream).await.map_err(Failed::Handshake)
+        let config = self.config(tls, protocol, now)?;
+        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(Failed::Handshake)?;
+        // Who agrees to nothing speaks HTTP/1.1 (RFC 9113 §3.2).
+        if protocol == Protocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(alpn(protocol)) {
+            return Err(Failed::Protocol);
+        }
+        Ok(stream)
     }
 
-    fn config(&self, tls: &Arc<UpstreamTls>, now: Timestamp) -> Result<Arc<ClientConfig>, Failed> {
+    fn config(
+        &self,
+        tls: &Arc<UpstreamTls>,
+        protocol: Protocol,
+        now: Timestamp,
+    ) -> Result<Arc<ClientConfig>, Failed> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, config)) = made.get(&tls.id).filter(|(spec, _)| spec.strong_count() > 0) {
+        if let Some((_, config)) = made.get(&(tls.id, protocol)).filter(|(spec, _)| spec.strong_count() > 0) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.build(tls, now)?);
+        let config = Arc::new(self.build(tls, protocol, now)?);
         // What no route has any more is forgotten here, so this holds no more than the routes do.
         made.retain(|_, (spec, _)| spec.strong_count() > 0);
-        made.insert(tls.id, (Arc::downgrade(tls), Arc::clone(&config)));
+        made.insert((tls.id, protocol), (Arc::downgrade(tls), Arc::clone(&config)));
         Ok(config)
     }
 
-    fn build(&self, tls: &UpstreamTls, now: Timestamp) -> Result<ClientConfig, Failed> {
+    fn build(&self, tls: &UpstreamTls, protocol: Protocol, now: Timestamp) -> Result<ClientConfig, Failed> {
         // An authority of the route's own takes the place of all others: nobody else can vouch for its upstream.
         let authorities = match &tls.ca {
             Some(pem) => Authorities::parse(pem)?,
@@ -116,7 +138,7 @@ impl Connectors {
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())))
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![alpn(protocol).to_vec()];
         Ok(config)
     }
 }

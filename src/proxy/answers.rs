@@ -2,6 +2,7 @@
 //!
 //! An answer says what happened, never more about a route than the person may know.
 
+use std::fmt::Write as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -228,6 +229,9 @@ impl Reply<'_> {
 
     /// A problem document.
     pub(super) fn problem(&self, problem: &Problem<'_>) -> Answer {
+        if self.wish == Wish::Call {
+            return self.call(problem);
+        }
         let mut document = json!({
             "type": format!("urn:cardea:problem:{}", problem.code),
             "title": problem.title,
@@ -240,6 +244,27 @@ impl Reply<'_> {
             members.extend(problem.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         }
         self.data(problem.status, "application/problem+json", &document)
+    }
+
+    /// A problem as the end of a call of gRPC: status and message in the head, and no body.
+    fn call(&self, problem: &Problem<'_>) -> Answer {
+        let mut answer = answer(problem.status, "", &headers::DATA);
+        let mut message = format!("{}. {}", problem.title, problem.detail);
+        for (name, value) in problem.more.iter().filter_map(|(name, value)| Some((name, value.as_str()?))) {
+            // Writing to memory does not fail.
+            let _ = write!(message, " {name}: {value}");
+        }
+        set(&mut answer, CONTENT_TYPE.as_str(), "application/grpc");
+        set(&mut answer, headers::NO_STORE.0, headers::NO_STORE.1);
+        set(&mut answer, "grpc-status", grpc_status(problem.status));
+        set(
+            &mut answer,
+            "grpc-message",
+            &percent_encoding::utf8_percent_encode(&message, MESSAGE).to_string(),
+        );
+        set(&mut answer, "cardea-request-id", self.request_id);
+        self.only_over_tls(&mut answer);
+        answer
     }
 
     /// A redirect that is good for this once. `to` is ours: built from configuration.
@@ -364,6 +389,21 @@ impl Reply<'_> {
         };
         set(&mut answer, "www-authenticate", "Cardea");
         answer
+    }
+}
+
+/// What a message in a field of gRPC may not have as it is.
+const MESSAGE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+
+/// The status of gRPC for one of HTTP.
+const fn grpc_status(status: u16) -> &'static str {
+    match status {
+        400 => "3",
+        401 => "16",
+        403 => "7",
+        404 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
     }
 }
 

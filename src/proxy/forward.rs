@@ -8,7 +8,7 @@ use super::hygiene;
 use super::inflow::values;
 use super::policy::{Head, Passage};
 use super::serve::Thread;
-use super::upstream::{self, Link};
+use super::upstream::Link;
 use super::view::{Field, Length};
 use super::wire::Malformed;
 use crate::domain::route::Upstream;
@@ -86,11 +86,11 @@ pub(super) async fn open<'a>(
     let spec = &passage.route().spec;
     let mut failure = Failure::Broken("the route has no upstream".to_owned());
     for to in thread.upstreams.in_turn(&spec.to) {
-        if idle && let Some(link) = thread.upstreams.idle(to) {
+        let (gate, within, now) = (&thread.gate, spec.connect_timeout.std(), thread.gate.clock.now());
+        if idle && let Some(link) = thread.upstreams.idle(to, now) {
             return Ok((to, link));
         }
-        let (gate, within) = (&thread.gate, spec.connect_timeout.std());
-        match upstream::connect(&gate.connectors, to, within, gate.clock.now()).await {
+        match thread.upstreams.connect(&gate.connectors, to, within, now).await {
             Ok(link) => return Ok((to, link)),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => failure = Failure::Slow("connect"),
             Err(error) if blames_tls(&error) => failure = Failure::Tls(error.to_string()),

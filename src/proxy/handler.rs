@@ -540,7 +540,7 @@ pub(super) fn refuse(reply: Reply<'_>, refused: &Refused<'_>) -> Answer {
     let help = spec.help.clone().filter(|_| app.is_some());
     let path = match reply.wish {
         Wish::Navigation => refused.asked.target.forwarded().into_owned(),
-        Wish::Data | Wish::Page => "/".to_owned(),
+        Wish::Data | Wish::Page | Wish::Call => "/".to_owned(),
     };
     let refusal = Refusal { reference, session, app, clauses, path, help, at };
     let mut answer = if reply.wish.page() {

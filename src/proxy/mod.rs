@@ -20,6 +20,7 @@ mod hygiene;
 mod identity;
 mod inflow;
 mod meters;
+mod multiplex;
 mod navigation;
 mod open;
 mod outflow;

@@ -1,4 +1,5 @@
-//! What a client would make of an answer: a page in a window, a page it shows some other way, or data for a program.
+//! What a client would make of an answer: a page in a window, a page it shows some other way, data for a program, or what
+//! became of a call of gRPC.
 //!
 //! Only a navigation may be sent elsewhere to sign in. A redirect given to anything else is followed in the background and
 //! ends as a page where data was expected, or as a second sign-in that nobody asked for.
@@ -14,6 +15,8 @@ pub(super) enum Wish {
     Page,
     /// Data.
     Data,
+    /// What became of a call, in the fields that clients of gRPC look for: they read any body as messages of the protocol.
+    Call,
 }
 
 impl Wish {
@@ -25,6 +28,9 @@ impl Wish {
 
 /// Reads it from what browsers say about themselves (Fetch Metadata), or else from `Accept`.
 pub(super) fn wish(view: &View<'_>) -> Wish {
+    if view.method == "POST" && view.single("content-type").is_some_and(is_grpc) {
+        return Wish::Call;
+    }
     let page = names_html(view);
     let safe = matches!(view.method, "GET" | "HEAD");
     let ahead = ["sec-purpose", "purpose", "x-moz"].iter().any(|name| {
@@ -44,6 +50,13 @@ pub(super) fn wish(view: &View<'_>) -> Wish {
         (false, true) => Wish::Page,
         (false, false) => Wish::Data,
     }
+}
+
+/// Whether it is the media type of gRPC, or one of its kinds.
+fn is_grpc(kind: &str) -> bool {
+    let rest =
+        kind.get(..16).filter(|start| start.eq_ignore_ascii_case("application/grpc")).and(kind.get(16..));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
 }
 
 /// Whether `Accept` names HTML and does not rule it out. `*/*` names nothing.
@@ -66,7 +79,7 @@ mod tests {
         const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
         const DOCUMENT: (&str, &str) = ("sec-fetch-dest", "document");
         type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Wish);
-        let cases: [Case<'_>; 18] = [
+        let cases: [Case<'_>; 22] = [
             ("GET", &[HTML, NAVIGATE, DOCUMENT], Wish::Navigation),
             ("HEAD", &[HTML, NAVIGATE, DOCUMENT], Wish::Navigation),
             ("GET", &[NAVIGATE, DOCUMENT], Wish::Navigation),
@@ -89,6 +102,10 @@ mod tests {
             ("GET", &[("accept", "application/json")], Wish::Data),
             ("GET", &[("accept", "text/html;q=0, application/json")], Wish::Data),
             ("OPTIONS", &[("accept", "*/*")], Wish::Data),
+            ("POST", &[("content-type", "application/grpc")], Wish::Call),
+            ("POST", &[("content-type", "Application/gRPC+proto")], Wish::Call),
+            ("POST", &[("content-type", "application/grpc-web")], Wish::Data),
+            ("GET", &[("content-type", "application/grpc")], Wish::Data),
         ];
         for (method, fields, expected) in cases {
             let fields: Vec<Field<'_>> =

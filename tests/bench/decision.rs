@@ -14,7 +14,7 @@ use cardea::access::principal::{Belongs, Granted, Held};
 use cardea::access::{Caller, Decision, MfaRule, Principal, Request, Rules, Snapshot, decide};
 use cardea::domain::ids::Id;
 use cardea::domain::policy::{Access, How, Needs, PathPattern, Rule, Source, Who};
-use cardea::domain::route::{HeaderPreset, Route, Transport, Upstream};
+use cardea::domain::route::{HeaderPreset, Protocol, Route, Transport, Upstream};
 use cardea::domain::session::{FirstFactor, SecondFactor};
 use cardea::domain::target::{Case, Target, Unusual};
 use cardea::domain::{
@@ -98,7 +98,12 @@ fn route(number: usize, roles: usize) -> Route {
         about: String::new(),
         host: Hostname::parse(&format!("app-{number}.example.com")).unwrap(),
         prefix: String::new(),
-        to: vec![Upstream { transport: Transport::Plain, host: "127.0.0.1".into(), port: 1 }],
+        to: vec![Upstream {
+            transport: Transport::Plain,
+            protocol: Protocol::Http1,
+            host: "127.0.0.1".into(),
+            port: 1,
+        }],
         forward_auth: false,
         rewrite: None,
         websocket: None,

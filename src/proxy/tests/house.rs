@@ -20,7 +20,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
 use crate::domain::login::{Demands, Proven};
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Source, Who};
-use crate::domain::route::{HeaderPreset, Route, Transport, Upstream};
+use crate::domain::route::{HeaderPreset, Protocol, Route, Transport, Upstream};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{
@@ -84,7 +84,12 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         prefix: String::new(),
         to: to
             .iter()
-            .map(|to| Upstream { transport: Transport::Plain, host: to.ip().to_string(), port: to.port() })
+            .map(|to| Upstream {
+                transport: Transport::Plain,
+                protocol: Protocol::Http1,
+                host: to.ip().to_string(),
+                port: to.port(),
+            })
             .collect(),
         rewrite: None,
         maintenance: None,

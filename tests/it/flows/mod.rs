@@ -1,6 +1,7 @@
 //! What people do, from outside, over HTTP.
 
 mod forms;
+mod grpc;
 mod handoff;
 mod links;
 mod nodes;

@@ -164,7 +164,7 @@ async fn there(stage: &Stage, name: &str) -> Visitor {
     visitor
 }
 
-async fn newest_session(stage: &Stage, name: &str) -> SessionId {
+pub(super) async fn newest_session(stage: &Stage, name: &str) -> SessionId {
     let user = stage.user(name).await;
     let mut conn = stage.house().db.read().await.unwrap();
     sessions::live_of(&mut conn, user, stage.now()).await.unwrap()[0].id

@@ -3,6 +3,7 @@
 mod development;
 mod front;
 mod http2;
+mod multiplex;
 mod redirect;
 mod upstream;
 mod world;
