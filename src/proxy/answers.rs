@@ -101,6 +101,18 @@ impl Body {
         self
     }
 
+    /// Ready when it was cut and this is the first to hear of it.
+    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(guard) = &self.guard else { return Poll::Pending };
+        ready!(guard.poll_cut(cx));
+        // The connection to the upstream goes with it.
+        (self.kind, self.first, self.guard) = (Kinds::Broken(None), None, None);
+        if let Some(entry) = &mut self.entry {
+            entry.outcome = Outcome::Cut;
+        }
+        Poll::Ready(())
+    }
+
     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.kind {
             Kinds::Broken(error) => Poll::Ready(error.take().map(Err)),
@@ -130,12 +142,7 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.guard.as_ref().is_some_and(|guard| guard.poll_cut(cx).is_ready()) {
-            // The connection to the upstream goes with it.
-            (self.kind, self.first, self.guard) = (Kinds::Broken(None), None, None);
-            if let Some(entry) = &mut self.entry {
-                entry.outcome = Outcome::Cut;
-            }
+        if self.poll_cut(cx).is_ready() {
             return Poll::Ready(Some(Err(Cut.into())));
         }
         let frame = match self.first.take() {

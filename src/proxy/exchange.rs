@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::arriving::Arriving;
 use super::forward::{Failure, open, passing, repeatable, write};
 use super::inflow::{Found, Inflow, values};
 use super::outflow::Outflow;
@@ -34,7 +34,7 @@ pub(super) async fn forward(
     thread: &Rc<Thread>,
     passage: &Passage<'_>,
     head: &Head<'_>,
-    body: Incoming,
+    body: Arriving,
 ) -> Result<Response<answers::Body>, Failure> {
     let spec = &passage.route().spec;
     let length = match body.size_hint().exact() {
@@ -79,7 +79,7 @@ pub(super) async fn change(
     thread: &Rc<Thread>,
     passage: &Passage<'_>,
     head: &Head<'_>,
-    body: Incoming,
+    body: Arriving,
 ) -> Result<Changed, Failure> {
     let (to, link) = open(thread, passage, false).await?;
     let mut exchange = Exchange::new(thread, to, link, write(head, to, Length::Nothing)?, body);
@@ -100,7 +100,7 @@ struct Exchange {
     thread: Rc<Thread>,
     to: Upstream,
     link: Link,
-    source: Option<Incoming>,
+    source: Option<Arriving>,
     up: Outflow,
     down: Inflow,
     /// What came of the body together with the head.
@@ -110,7 +110,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(thread: &Rc<Thread>, to: &Upstream, link: Link, head: Vec<u8>, body: Incoming) -> Self {
+    fn new(thread: &Rc<Thread>, to: &Upstream, link: Link, head: Vec<u8>, body: Arriving) -> Self {
         let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
         let source = Some(body).filter(|body| !body.is_end_stream());
         let mut up = Outflow::new(head, chunked);

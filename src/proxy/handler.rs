@@ -21,6 +21,7 @@ use crate::session::Record;
 use crate::ui::{Clause, ErrorKind};
 
 use super::answers::{Answer, Body, ErrorText, Problem, Reply, set, title};
+use super::arriving::Arriving;
 use super::exchange::{Changed, change, forward};
 use super::forward::Failure;
 use super::meters::{Entry, Outcome, without_secrets};
@@ -103,14 +104,16 @@ pub(super) fn answering(
     request: Request<Incoming>,
     peer: Peer,
 ) -> Answering {
+    let request = request.map(Arriving::Http1);
     Box::pin(async move { Ok(answer(thread, door, line, request, peer).await) })
 }
 
-async fn answer(
+/// Answers a request.
+pub(super) async fn answer(
     thread: Rc<Thread>,
     door: Door,
     line: Rc<Line>,
-    request: Request<Incoming>,
+    request: Request<Arriving>,
     peer: Peer,
 ) -> Answer {
     let mut entry = Box::new(Entry::begin(&thread.meters, request.method().as_str(), thread.request_id()));
@@ -160,7 +163,7 @@ struct Library<'t> {
     line: &'t Line,
     changeable: bool,
     /// Taken by whoever reads it.
-    body: Option<Incoming>,
+    body: Option<Arriving>,
 }
 
 impl Carrier for Library<'_> {

@@ -1,28 +1,34 @@
-//! HTTP/2 towards clients, read by the library (RFC 9113): by ALPN over TLS, and to whoever knows it beforehand on this
-//! machine. No upgrade from HTTP/1.1, and no CONNECT of any kind.
+//! HTTP/2 towards clients (RFC 9113), its frames read by the library: by ALPN over TLS, and to whoever knows it beforehand on
+//! this machine. No upgrade from HTTP/1.1, and no CONNECT of any kind.
 //!
 //! Its limits stand here. What a client may make us keep is bounded for each connection: streams, header lists, windows,
-//! frames that wait to be sent, and streams that it takes back faster than they can be dropped (`PROXY-20`).
+//! frames that wait to be sent, and streams that it takes back faster than they can be dropped (`PROXY-20`). A stream whose
+//! client takes nothing ends alone, and so does one whose right has ended (`PROXY-17`).
 
 use std::cell::Cell;
-use std::convert::Infallible;
-use std::future::Future;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body::{Body, Frame, SizeHint};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Ping, Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::{HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
+use super::answers::{Answer, Body, Cut};
+use super::arriving::Arriving;
+use super::handler;
 use super::rewound::Rewound;
 use super::serve::{Door, MOST_HEAD, Thread, stopped};
 use super::stream::Peer;
-use super::{answers, handler};
+use super::timer::Timer;
 
 /// The name of the protocol in a TLS greeting.
 pub(super) const ALPN: &[u8] = b"h2";
@@ -44,19 +50,6 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
 /// How long a connection has to end when it was told to and nothing is in flight.
 const GOODBYE: Duration = Duration::from_secs(5);
-
-/// Tasks of a connection stay on its thread.
-#[derive(Clone, Copy)]
-struct OnThisThread;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for OnThisThread
-where
-    F::Output: 'static,
-{
-    fn execute(&self, task: F) {
-        spawn_local(task);
-    }
-}
 
 /// What a connection is doing.
 #[derive(Default)]
@@ -83,12 +76,6 @@ impl Drop for InFlight {
     }
 }
 
-/// A body of an answer. With its end the request is over.
-struct Counted {
-    body: answers::Body,
-    _request: InFlight,
-}
-
 /// Serves a connection until it ends.
 pub(super) async fn serve(
     thread: Rc<Thread>,
@@ -99,46 +86,55 @@ pub(super) async fn serve(
 ) {
     let address = peer.address;
     let idle = thread.gate.settings.head_timeout.std();
-    let mut builder = http2::Builder::new(OnThisThread);
+    let mut builder = h2::server::Builder::new();
     builder
-        .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(u32::try_from(MOST_HEAD).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MOST_RESETS)
-        .max_local_error_reset_streams(MOST_ERRORS)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .max_local_error_reset_streams(Some(MOST_ERRORS))
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(MOST_WAITING)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG);
+        .max_send_buffer_size(MOST_WAITING);
+    let mut connection = match timeout(idle, builder.handshake(stream)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "a connection ended"),
+        Err(_) => return tracing::debug!(peer = %address, "a connection ended: its beginning took too long"),
+    };
+    let mut pings = connection.ping_pong();
+    let (mut asked, mut ask) = (false, Timer::new(PING));
     let activity = Rc::new(Activity::default());
-    let counting = Rc::clone(&activity);
-    let service = service_fn(move |request| {
-        let request_in_flight = counting.begin();
-        let answer = handler::answering(Rc::clone(&thread), door, Rc::default(), request, peer.clone());
-        async move {
-            let answer = answer.await?;
-            Ok::<_, Infallible>(answer.map(|body| Counted { body, _request: request_in_flight }))
-        }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut stopping = pin!(stopped(stop));
-    let (mut told, mut seen) = (false, activity.seen.get());
+    let (mut told, mut seen, mut look) = (false, activity.seen.get(), Timer::new(idle));
     loop {
-        let wait = if told { GOODBYE } else { idle };
         tokio::select! {
             biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(peer = %address, %error, "a connection ended");
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    let peer = peer.clone();
+                    spawn_local(answer(Rc::clone(&thread), door, request, respond, peer, activity.begin()));
                 }
-                return;
-            }
+                Some(Err(error)) => return tracing::debug!(peer = %address, %error, "a connection ended"),
+                None => return,
+            },
             () = &mut stopping, if !told => {
                 told = true;
-                connection.as_mut().graceful_shutdown();
+                connection.graceful_shutdown();
+                look.set(GOODBYE);
             }
-            () = tokio::time::sleep(wait) => {
+            // An error is seen by whoever accepts.
+            _ = poll_fn(|cx| pings.as_mut().map_or(Poll::Pending, |pings| pings.poll_pong(cx))), if asked => {
+                asked = false;
+                ask.set(PING);
+            }
+            () = poll_fn(|cx| ask.poll(cx)) => {
+                let sent = pings.as_mut().is_some_and(|pings| pings.send_ping(Ping::opaque()).is_ok());
+                if asked || !sent {
+                    return tracing::debug!(peer = %address, "a connection ended: nobody is there");
+                }
+                asked = true;
+                ask.set(PONG);
+            }
+            () = poll_fn(|cx| look.poll(cx)) => {
                 let quiet = activity.in_flight.get() == 0 && activity.seen.get() == seen;
                 seen = activity.seen.get();
                 // Whoever was told and still stays with nothing to do never means to go.
@@ -147,29 +143,120 @@ pub(super) async fn serve(
                 }
                 if quiet {
                     told = true;
-                    connection.as_mut().graceful_shutdown();
+                    connection.graceful_shutdown();
                 }
+                look.set(if told { GOODBYE } else { idle });
             }
         }
     }
 }
 
-impl Body for Counted {
-    type Data = <answers::Body as Body>::Data;
-    type Error = <answers::Body as Body>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+/// Answers a request on its stream.
+async fn answer(
+    thread: Rc<Thread>,
+    door: Door,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    peer: Peer,
+    _in_flight: InFlight,
+) {
+    let within = thread.gate.settings.write_timeout.std();
+    let date = thread.date();
+    let (parts, body) = request.into_parts();
+    let to_head = parts.method == Method::HEAD;
+    let body = Arriving::http2(body, &parts.headers);
+    let request = Request::from_parts(parts, body);
+    let answer = tokio::select! {
+        biased;
+        // The client took it back: nobody waits for the answer, and the work for it ends here.
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+        answer = handler::answer(thread, door, Rc::default(), request, peer) => answer,
+    };
+    let (head, body) = headed(answer, &date, to_head);
+    match respond.send_response(head, body.is_none()) {
+        Ok(stream) => {
+            if let Some(body) = body {
+                send(stream, body, within).await;
+            }
+        }
+        Err(error) => tracing::debug!(%error, "an answer could not be sent"),
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+/// The head of an answer as HTTP/2 has it, and what comes behind it.
+fn headed(answer: Answer, date: &[u8], to_head: bool) -> (Response<()>, Option<Body>) {
+    let (mut parts, body) = answer.into_parts();
+    // Of the connection, which others use as well (RFC 9113 §8.2.2).
+    parts.headers.remove(CONNECTION);
+    if !parts.headers.contains_key(DATE)
+        && let Ok(date) = HeaderValue::from_bytes(date)
+    {
+        parts.headers.insert(DATE, date);
     }
+    let bare = matches!(parts.status.as_u16(), 204 | 304);
+    if !to_head
+        && !bare
+        && let Some(length) = body.size_hint().exact()
+    {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let body = Some(body).filter(|body| !to_head && !bare && !body.is_end_stream());
+    (Response::from_parts(parts, ()), body)
+}
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+/// Sends a body as fast as the client takes it. One that breaks off, or that nobody takes, ends so that it cannot be taken
+/// for whole.
+async fn send(mut stream: SendStream<Bytes>, mut body: Body, within: Duration) {
+    loop {
+        let frame = poll_fn(|cx| {
+            if stream.poll_reset(cx).is_ready() {
+                return Poll::Ready(Err(None));
+            }
+            Pin::new(&mut body).poll_frame(cx).map(|frame| frame.transpose().map_err(Some))
+        });
+        let frame = match frame.await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return drop(stream.send_data(Bytes::new(), true)),
+            // The client took it back.
+            Err(None) => return,
+            Err(Some(error)) => {
+                return stream.send_reset(if error.is::<Cut>() {
+                    Reason::CANCEL
+                } else {
+                    Reason::INTERNAL_ERROR
+                });
+            }
+        };
+        let mut data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    return drop(stream.send_trailers(trailers));
+                }
+                continue;
+            }
+        };
+        while !data.is_empty() {
+            stream.reserve_capacity(data.len());
+            let room = poll_fn(|cx| {
+                if body.poll_cut(cx).is_ready() {
+                    return Poll::Ready(Err(Reason::CANCEL));
+                }
+                match stream.capacity() {
+                    0 => stream.poll_capacity(cx).map(|room| room.and_then(Result::ok).ok_or(Reason::CANCEL)),
+                    room => Poll::Ready(Ok(room)),
+                }
+            });
+            match timeout(within, room).await.unwrap_or(Err(Reason::CANCEL)) {
+                Ok(room) => {
+                    let piece = data.split_to(room.min(data.len()));
+                    let last = data.is_empty() && body.is_end_stream();
+                    if stream.send_data(piece, last).is_err() || last {
+                        return;
+                    }
+                }
+                Err(reason) => return stream.send_reset(reason),
+            }
+        }
     }
 }

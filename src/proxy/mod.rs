@@ -8,6 +8,7 @@
 //! knows nothing of the HTTP library in front of it, so that every way in is judged by the same functions.
 
 mod answers;
+mod arriving;
 mod control;
 mod exchange;
 mod forward;

@@ -4,6 +4,7 @@ mod access;
 mod forward_auth;
 mod framing;
 pub(super) mod house;
+mod http2;
 mod identity;
 mod open;
 mod own;
