@@ -53,9 +53,14 @@ impl<'a> Trace<'a> {
 
 /// A trace that begins here: unsampled, for nobody records it.
 fn begun(request_id: &str) -> String {
-    let digits: String = request_id.chars().filter(char::is_ascii_hexdigit).collect();
-    let parent = digits.get(16..).unwrap_or_default();
-    format!("00-{digits}-{parent}-00")
+    let digits = || request_id.chars().filter(char::is_ascii_hexdigit);
+    let mut parent = String::with_capacity(WHOLE);
+    parent.push_str("00-");
+    parent.extend(digits());
+    parent.push('-');
+    parent.extend(digits().skip(16));
+    parent.push_str("-00");
+    parent
 }
 
 /// Whether a `traceparent` is one (§3.2.2): of version 00 exactly, of a later one as far as it can be known.

@@ -337,7 +337,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             }
             Body::Exact(_) if status == 204 => false,
             Body::Exact(length) => {
-                field(&mut self.out, b"content-length", length.to_string().as_bytes());
+                field(&mut self.out, b"content-length", itoa::Buffer::new().format(*length).as_bytes());
                 false
             }
             Body::Chunked(_) | Body::UntilClose { .. } if old => {

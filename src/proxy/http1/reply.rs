@@ -1,7 +1,5 @@
 //! Our own answers as bytes.
 
-use std::io::Write as _;
-
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Collected};
@@ -34,7 +32,9 @@ impl Carrying<'_> {
         let chunked = length.is_none() && !self.old;
         match length {
             _ if matches!(parts.status.as_u16(), 204 | 304) => {}
-            Some(length) => field(&mut bytes, b"content-length", length.to_string().as_bytes()),
+            Some(length) => {
+                field(&mut bytes, b"content-length", itoa::Buffer::new().format(length).as_bytes())
+            }
             None if chunked => field(&mut bytes, b"transfer-encoding", b"chunked"),
             None => {}
         }
@@ -90,7 +90,7 @@ pub(super) async fn whole(thread: &Thread, answer: Answer) -> Vec<u8> {
         field(&mut bytes, name.as_str().as_bytes(), value.as_bytes());
     }
     field(&mut bytes, b"date", &thread.date());
-    field(&mut bytes, b"content-length", body.len().to_string().as_bytes());
+    field(&mut bytes, b"content-length", itoa::Buffer::new().format(body.len()).as_bytes());
     field(&mut bytes, b"connection", b"close");
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(&body);
@@ -100,8 +100,9 @@ pub(super) async fn whole(thread: &Thread, answer: Answer) -> Vec<u8> {
 /// Writes a status line.
 pub(super) fn status_line(into: &mut Vec<u8>, status: u16) {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    // Writing to memory does not fail.
-    let _ = write!(into, "HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default());
+    for part in ["HTTP/1.1 ", itoa::Buffer::new().format(status), " ", reason.unwrap_or_default(), "\r\n"] {
+        into.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Writes a field.
