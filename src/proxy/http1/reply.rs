@@ -33,7 +33,7 @@ impl Carrying<'_> {
         match length {
             _ if matches!(parts.status.as_u16(), 204 | 304) => {}
             Some(length) => {
-                field(&mut bytes, b"content-length", itoa::Buffer::new().format(length).as_bytes())
+                field(&mut bytes, b"content-length", itoa::Buffer::new().format(length).as_bytes());
             }
             None if chunked => field(&mut bytes, b"transfer-encoding", b"chunked"),
             None => {}

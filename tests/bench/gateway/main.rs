@@ -131,6 +131,17 @@ enum Sessions {
     Many,
 }
 
+/// Where.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// One host.
+    One,
+    /// A thousand, each with a route.
+    Many,
+    /// One, with TLS in front.
+    Tls,
+}
+
 /// One table.
 #[derive(Clone, Copy)]
 struct Cell {
@@ -139,8 +150,7 @@ struct Cell {
     path: &'static str,
     connections: usize,
     sessions: Sessions,
-    /// Of the world with a thousand routes.
-    routes: bool,
+    world: World,
     /// Only in the full run.
     full: bool,
     /// With the peer that authenticates.
@@ -153,7 +163,7 @@ const CELL: Cell = Cell {
     path: "/1k",
     connections: 64,
     sessions: Sessions::Many,
-    routes: false,
+    world: World::One,
     full: false,
     apache: false,
 };
@@ -201,7 +211,22 @@ const CELLS: &[Cell] = &[
     Cell {
         id: "routes",
         title: "1 KiB, 64 connections, light upstream, a random one of 1,000 hosts, each with a route and a session",
-        routes: true,
+        world: World::Many,
+        ..CELL
+    },
+    Cell {
+        id: "tls",
+        title: "1 KiB, 64 connections under TLS, light upstream, one session",
+        sessions: Sessions::One,
+        world: World::Tls,
+        ..CELL
+    },
+    Cell {
+        id: "tls-64k",
+        title: "64 KiB, 64 connections under TLS, light upstream, one session",
+        path: "/64k",
+        sessions: Sessions::One,
+        world: World::Tls,
         ..CELL
     },
     Cell {
@@ -263,7 +288,7 @@ impl Bench<'_> {
         );
         let _ = std::io::stdout().write_all(report.as_bytes());
         let upstreams = self.upstreams()?;
-        let one: Vec<Cell> = self.cells(false);
+        let one: Vec<Cell> = self.cells(World::One);
         if !one.is_empty() || self.wants("idle") || self.wants("storm") {
             let targets = self.world("one", 1, MANY, &upstreams)?;
             // First of all: what earlier connections gave back would hide what new ones take.
@@ -279,10 +304,17 @@ impl Bench<'_> {
                 add(&mut report, &text);
             }
         }
-        let many = self.cells(true);
+        let many = self.cells(World::Many);
         if !many.is_empty() {
             let targets = self.world("many", HOSTS, HOSTS, &upstreams)?;
             for cell in &many {
+                self.cell(&mut report, cell, &targets, &upstreams)?;
+            }
+        }
+        let tls = self.cells(World::Tls);
+        if !tls.is_empty() {
+            let targets = self.tls_world(&upstreams)?;
+            for cell in &tls {
                 self.cell(&mut report, cell, &targets, &upstreams)?;
             }
         }
@@ -305,11 +337,9 @@ impl Bench<'_> {
         self.wanted.is_empty() || self.wanted.iter().any(|wanted| wanted == id)
     }
 
-    fn cells(&self, routes: bool) -> Vec<Cell> {
+    fn cells(&self, world: World) -> Vec<Cell> {
         let due = |cell: &&Cell| {
-            cell.routes == routes
-                && self.wants(cell.id)
-                && (self.full || !cell.full || !self.wanted.is_empty())
+            cell.world == world && self.wants(cell.id) && (self.full || !cell.full || !self.wanted.is_empty())
         };
         CELLS.iter().filter(due).copied().collect()
     }
@@ -344,7 +374,7 @@ impl Bench<'_> {
         let site = |number: usize, folder| {
             let address = product::loopback(number);
             let (listen, ops) = (SocketAddr::new(address, port), SocketAddr::new(address, ops));
-            Site { folder, listen, ops, hosts, light, heavy }
+            Site { folder, listen, ops, hosts, light, heavy, tls: None }
         };
         for (number, variant) in VARIANTS.iter().enumerate() {
             let site = site(number, folders.get(number).context("no folder")?);
@@ -365,7 +395,7 @@ impl Bench<'_> {
         let listen = free()?;
         targets.push(Target {
             name: "nginx plain".to_owned(),
-            process: peers::nginx(&folder.join("nginx"), listen, hosts, light, heavy)?,
+            process: peers::nginx(&folder.join("nginx"), listen, hosts, light, heavy, None)?,
             address: listen,
             one: one.clone(),
             many: many.clone(),
@@ -406,6 +436,42 @@ impl Bench<'_> {
             probe(target)?;
         }
         Ok(targets)
+    }
+
+    /// nginx and Cardea, each with one host, one certificate and one session.
+    fn tls_world(&self, upstreams: &Upstreams) -> anyhow::Result<Vec<Target>> {
+        let folder = self.folder.join("tls");
+        fs::create_dir_all(&folder)?;
+        let (light, heavy) = (upstreams.light_at, upstreams.heavy_at);
+        let (cert, key) = (folder.join("front.pem"), folder.join("front.key"));
+        let names = vec!["*.bench.localhost".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names)?;
+        fs::write(&cert, made.cert.pem())?;
+        fs::write(&key, made.signing_key.serialize_pem())?;
+        fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let tls = Some((cert.as_path(), key.as_path()));
+        let own = folder.join("cardea");
+        let site = Site { folder: &own, listen: free()?, ops: free()?, hosts: 1, light, heavy, tls };
+        let [variant, ..] = VARIANTS else { bail!("there is nothing to measure") };
+        site.write(variant)?;
+        product::check(&site)?;
+        site.import_people()?;
+        let one = folder.join("one");
+        fs::write(&one, self.runtime.block_on(site.add_sessions(1))?)?;
+        let (process, _) = site.serve(Some(TARGET_CORE))?;
+        let target = |name: &str, process, address| Target {
+            name: name.to_owned(),
+            process,
+            address,
+            one: one.clone(),
+            many: one.clone(),
+            tells: &[],
+            hides: &[],
+            keeps: false,
+        };
+        let listen = free()?;
+        let nginx = peers::nginx(&folder.join("nginx"), listen, 1, light, heavy, tls)?;
+        Ok(vec![target("nginx plain", nginx, listen), target(variant.name, process, site.listen)])
     }
 
     fn apache(&self, folder: &Path, light: SocketAddr) -> anyhow::Result<Target> {
@@ -473,7 +539,7 @@ impl Bench<'_> {
             ));
         }
         let load = Load {
-            scheme: "http",
+            scheme: if cell.world == World::Tls { "https" } else { "http" },
             address: target.address,
             path: cell.path,
             connections: cell.connections,
@@ -511,6 +577,7 @@ impl Bench<'_> {
             hosts: 1,
             light: upstreams.light_at,
             heavy: upstreams.heavy_at,
+            tls: None,
         };
         let mut text = String::from(
             "\n### A storm of sign-ins beside proxied requests\n\n\
@@ -567,6 +634,7 @@ impl Bench<'_> {
                     hosts: 1,
                     light: upstreams.light_at,
                     heavy: upstreams.heavy_at,
+                    tls: None,
                 };
                 site.write(variant)?;
                 let (process, took) = site.serve(None)?;
@@ -673,7 +741,7 @@ async fn storming(
         let (folder, site) = (folder.clone(), (site.listen, site.ops, site.light, site.heavy));
         people.spawn(async move {
             let (listen, ops, light, heavy) = site;
-            let site = Site { folder: &folder, listen, ops, hosts: 1, light, heavy };
+            let site = Site { folder: &folder, listen, ops, hosts: 1, light, heavy, tls: None };
             while !stop.load(Ordering::Relaxed) {
                 site.sign_in(next.fetch_add(1, Ordering::Relaxed) % product::PEOPLE).await?;
                 done.fetch_add(1, Ordering::Relaxed);

@@ -40,8 +40,21 @@ pub(crate) fn nginx(
     hosts: usize,
     light: SocketAddr,
     heavy: SocketAddr,
+    tls: Option<(&Path, &Path)>,
 ) -> anyhow::Result<Process> {
     let mut text = String::from(NGINX);
+    let secured = match tls {
+        // What Cardea has as it comes: TLS 1.2 and 1.3, tickets, no session cache.
+        Some((cert, key)) => {
+            let (cert, key) = (cert.display(), key.display());
+            writeln!(
+                text,
+                "    ssl_certificate {cert};\n    ssl_certificate_key {key};\n    ssl_protocols TLSv1.2 TLSv1.3;"
+            )?;
+            " ssl"
+        }
+        None => "",
+    };
     for (name, upstream) in [("light", light), ("heavy", heavy)] {
         writeln!(
             text,
@@ -58,7 +71,7 @@ pub(crate) fn nginx(
     for number in 0..hosts {
         writeln!(
             text,
-            "    server {{ listen {listen}; server_name {};\n        location / {{ proxy_pass http://light; }}\n        \
+            "    server {{ listen {listen}{secured}; server_name {};\n        location / {{ proxy_pass http://light; }}\n        \
              location /n/ {{ proxy_pass http://heavy; }} }}",
             host(number)
         )?;

@@ -64,6 +64,8 @@ pub(crate) struct Site<'a> {
     pub(crate) hosts: usize,
     pub(crate) light: SocketAddr,
     pub(crate) heavy: SocketAddr,
+    /// Certificate and key, if it speaks TLS.
+    pub(crate) tls: Option<(&'a Path, &'a Path)>,
 }
 
 impl Site<'_> {
@@ -73,7 +75,8 @@ impl Site<'_> {
     }
 
     fn portal(&self) -> String {
-        format!("http://access.bench.localhost:{}", self.listen.port())
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://access.bench.localhost:{}", self.listen.port())
     }
 
     /// Writes the configuration and, the first time, the master key.
@@ -128,6 +131,10 @@ tenant = "acme"
 slug   = "staff"
 "#
         );
+        if let Some((cert, key)) = self.tls {
+            let (cert, key) = (cert.display(), key.display());
+            write!(text, "\n[tls]\nmode = \"files\"\ncert = \"{cert}\"\nkey = {{ file = \"{key}\" }}\n")?;
+        }
         for number in 0..self.hosts {
             let host = host(number);
             for (name, path, to) in [("r", "/", light), ("n", "/n", heavy)] {
@@ -217,7 +224,8 @@ slug   = "staff"
                 let token = house.keys.web.session.issue("session", &host, &OsChance);
                 sessions::add_token(&mut tx, session.id, &host, &token.digest(), now).await?;
                 let authority = self.authority(number % self.hosts);
-                writeln!(lines, "{authority} theme=dark; cardea={}", token.expose())?;
+                let name = if self.tls.is_some() { "__Host-cardea" } else { "cardea" };
+                writeln!(lines, "{authority} theme=dark; {name}={}", token.expose())?;
             }
             tx.commit(now).await?;
         }
