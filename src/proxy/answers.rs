@@ -308,27 +308,24 @@ impl Reply<'_> {
     /// A request that is not even looked at. The connection ends with it: what follows on it may be part of the same
     /// attempt.
     pub(super) fn unreadable(&self, why: Unreadable) -> Answer {
-        let detail = why.to_string();
-        let kind = match why {
-            Unreadable::Method => ErrorKind::MethodNotAllowed,
-            _ => ErrorKind::BadRequest,
+        let (detail, title) = (why.to_string(), "The request cannot be read");
+        let (status, kind) = match why {
+            Unreadable::Method => (405, ErrorKind::MethodNotAllowed),
+            Unreadable::Misdirected => (421, ErrorKind::BadRequest),
+            Unreadable::Expectation => (417, ErrorKind::BadRequest),
+            _ => (400, ErrorKind::BadRequest),
         };
-        let text = ErrorText {
-            kind,
-            code: "bad-request",
-            title: "The request cannot be read",
-            detail: Some(&detail),
-            app: None,
+        let code = "bad-request";
+        let mut answer = if self.wish.page() {
+            self.error(&ErrorText { kind, code, title, detail: Some(&detail), app: None })
+        } else {
+            self.problem(&Problem { status, code, title, detail: &detail, more: &[] })
         };
-        let mut answer = self.error(&text);
+        if let Ok(status) = StatusCode::from_u16(status) {
+            *answer.status_mut() = status;
+        }
         if why == Unreadable::Method {
             set(&mut answer, "allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-        }
-        if why == Unreadable::Misdirected {
-            *answer.status_mut() = StatusCode::MISDIRECTED_REQUEST;
-        }
-        if why == Unreadable::Expectation {
-            *answer.status_mut() = StatusCode::EXPECTATION_FAILED;
         }
         close(&mut answer);
         answer

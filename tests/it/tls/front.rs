@@ -86,7 +86,8 @@ async fn f19_each_host_has_its_certificate_and_a_connection_is_for_what_it_cover
     let mut stream = world.connect(None).await.unwrap();
     assert_eq!(shown(&stream), front);
     assert!(ask(&mut stream, APP, "/", false).await.ends_with("hello"));
-    assert!(ask(&mut stream, "other.example", "/", true).await.starts_with("HTTP/1.1 421"));
+    let answer = ask(&mut stream, "other.example", "/", true).await;
+    assert!(answer.starts_with("HTTP/1.1 421") && answer.contains("\"status\":421"), "{answer}");
     // A name that nobody has a certificate for is told so, and no more.
     for name in ["nobody.example", "a.b.cardea.localhost", "cardea.localhost"] {
         let error = world.connect(Some(name)).await.unwrap_err().to_string();
