@@ -352,7 +352,8 @@ impl Carrier for Carrying<'_> {
             Err(failure) if relay.status != 0 => {
                 tracing::debug!(%failure, route.id = %passage.route().spec.name, "an answer broke off");
                 entry.broke_off();
-                Ok(After::Close)
+                // To a client without chunks the end of the connection is the end of the answer.
+                Ok(if self.old { After::Break } else { After::Close })
             }
             Err(failure) => {
                 self.keep &= !matches!(failure, Failure::Client(_) | Failure::Gone);

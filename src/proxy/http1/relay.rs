@@ -265,7 +265,7 @@ impl<'r, 'c> Relay<'r, 'c> {
                 let plain = !chunked && !matches!(self.down.body, Body::Chunked(_));
                 if !plain || !self.inlined(room, area, head) {
                     let rest = area.get(head..filled).unwrap_or_default();
-                    self.take_over(rest, chunked)?;
+                    self.take_first(rest, chunked)?;
                 } else {
                     // Our head now lies right before the body: one write, and nothing is copied.
                     let (from, ours) = (start - self.out.len(), self.out.len());
@@ -286,11 +286,21 @@ impl<'r, 'c> Relay<'r, 'c> {
                 let early = self.down.take_early();
                 let read = self.down.settle(early.get(..head).unwrap_or_default(), method)?;
                 let chunked = self.answer_head(&read, method, private);
-                self.take_over(early.get(head..).unwrap_or_default(), chunked)?;
+                self.take_first(early.get(head..).unwrap_or_default(), chunked)?;
                 self.stage = Stage::Passing { chunked };
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes over what came together with the head. Nothing of the answer was written yet: if it cannot be read, the client
+    /// is told so, and hears nothing of it.
+    fn take_first(&mut self, input: &[u8], chunked: bool) -> Result<(), Failure> {
+        let taken = self.take_over(input, chunked);
+        if taken.is_err() {
+            (self.status, self.bytes) = (0, 0);
+        }
+        taken
     }
 
     /// Copies our head right before the body that lies in the buffer behind the upstream's head. False when it does not

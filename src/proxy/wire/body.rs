@@ -166,7 +166,7 @@ impl Chunks {
 
     /// One byte of the trailer section, which ends with an empty line.
     fn trailer(&mut self, byte: u8) -> Result<(), Malformed> {
-        if byte == b'\n' && self.trailers.last() != Some(&b'\r') {
+        if (byte == b'\n') != (self.trailers.last() == Some(&b'\r')) {
             return Err(Malformed::LineEnd);
         }
         if self.trailers.len() == MOST_TRAILERS {
