@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::house::{Client, House, Plan, pause, reply};
 use crate::domain::Span;
+use crate::domain::target::Target;
 use crate::proxy::view::{Length, MOST_FIELDS, View};
 use crate::proxy::wire::{Body, Ends, Head as _, Malformed, Request};
 use crate::proxy::{Front, Settings};
@@ -98,6 +99,10 @@ fn proxy_13_f27_every_shape_that_can_be_read_in_two_ways_is_refused() {
         "10000000000000005\r\nhello\r\n0\r\n\r\n",
         "0000000000000000000005\r\nhello\r\n0\r\n\r\n",
         "5;x\ny\r\nhello\r\n0\r\n\r\n",
+        "5;x y\r\nhello\r\n0\r\n\r\n",
+        "5;x\ty\r\nhello\r\n0\r\n\r\n",
+        "5; x\r\nhello\r\n0\r\n\r\n",
+        "0;GET /public/smuggled HTTP/1.1\r\nHost: app.example\r\n\r\n",
         "5;x\0\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello\r\n0\r\nx\n\r\n",
         "5\r\nhello\r\n0\r\nx: y\n\r\n",
@@ -179,13 +184,29 @@ fn broken_chunks() -> Vec<String> {
             broken.push(format!("{}{}", &right[..at], &right[at + 1..]));
         }
     }
-    // The same with what some readers pass over where the CR LF behind a chunk's data belongs.
-    for after in ["", "\n", "\n\n", "\r", "\r\r", "\n\r", "X\n", "X\r\n", "\r\n\r\n", ";\r\n", " \r\n", "\r \n", "\rX"] {
+    // What some readers pass over where the CR LF behind a chunk's data belongs.
+    for after in
+        ["", "\n", "\n\n", "\r", "\r\r", "\n\r", "X\n", "X\r\n", "\r\n\r\n", ";\r\n", " \r\n", "\r \n", "\rX"]
+    {
         broken.push(format!("5\r\nhello{after}0\r\n\r\n"));
         broken.push(format!("5\r\nhello{after}5\r\nworld\r\n0\r\n\r\n"));
     }
     // Trailers whose lines end in other ways.
-    for trailers in ["x: y\n", "x: y\r", "x: y\r\r\n", "x: y\rz: z\r\n", "x: y\n\r\n", "\nx: y\r\n", "\rx: y\r\n", " x: y\r\n", "x: y\r\n z\r\n", "x : y\r\n", "x\r\n", ": y\r\n", "x: \0\r\n"] {
+    for trailers in [
+        "x: y\n",
+        "x: y\r",
+        "x: y\r\r\n",
+        "x: y\rz: z\r\n",
+        "x: y\n\r\n",
+        "\nx: y\r\n",
+        "\rx: y\r\n",
+        " x: y\r\n",
+        "x: y\r\n z\r\n",
+        "x : y\r\n",
+        "x\r\n",
+        ": y\r\n",
+        "x: \0\r\n",
+    ] {
         broken.push(format!("5\r\nhello\r\n0\r\n{trailers}\r\n"));
     }
     broken
@@ -303,7 +324,9 @@ async fn by_the_library(bytes: &[u8]) -> Option<Understood> {
             Ok::<_, std::convert::Infallible>(answer)
         }
     });
-    let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+    // A client that has said everything and reads on is no reason to drop what it said.
+    let mut library = hyper::server::conn::http1::Builder::new();
+    let serving = library.half_close(true).serve_connection(TokioIo::new(server), service);
     let asking = async {
         let _ = client.write_all(bytes).await;
         let _ = client.shutdown().await;
@@ -376,6 +399,11 @@ fn proxy_13_what_the_strict_reader_takes_the_library_reads_alike() {
     runner
         .run(&nearly(), |bytes| {
             let Some(ours) = strictly(&bytes) else { return Ok(()) };
+            // The library drops a fragment without a word; here such a target comes to nothing a step later.
+            if ours.1.contains('#') {
+                prop_assert!(Target::parse(&ours.1).is_err());
+                return Ok(());
+            }
             let Some(theirs) = runtime.block_on(by_the_library(&bytes)) else {
                 // Targets are judged by `Target` here, so the library may refuse one for a reason of its own. Nothing else.
                 prop_assert!(
@@ -451,6 +479,29 @@ proptest! {
             }
             let _ = crate::proxy::wire::Response::read(bytes, 10);
         }
+    }
+}
+
+#[test]
+fn proxy_13_a_line_that_ends_wrong_is_refused_before_the_rest_comes() {
+    for text in [
+        "5\n",
+        "5\rX",
+        "5\r\nhelloX",
+        "5\r\nhello\n",
+        "5\r\nhello\rX",
+        "0\r\n\n",
+        "0\r\n\rX",
+        "0\r\nx: y\n",
+        "0\r\nx: y\rX",
+    ] {
+        let (mut body, mut used, mut refused) = (Body::chunked(), 0, false);
+        while used < text.len() && !refused {
+            let taken = body.take(&text.as_bytes()[used..]);
+            refused = taken.is_err();
+            used += taken.map_or(0, |piece| piece.used);
+        }
+        assert!(refused, "{text:?}");
     }
 }
 

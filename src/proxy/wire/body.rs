@@ -118,6 +118,12 @@ impl Body {
     }
 }
 
+/// What an extension is made of here (RFC 9112 §7.1.1): tokens and the marks between them. White space, which the grammar
+/// knows as bad and in quotes, would let a whole line of another message pass for an extension.
+fn extends(byte: u8) -> bool {
+    super::head::is_mark(byte) || matches!(byte, b';' | b'=' | b'"')
+}
+
 impl Chunks {
     fn take<'b>(&mut self, input: &'b [u8]) -> Result<Piece<'b>, Malformed> {
         let mut used = 0;
@@ -151,7 +157,7 @@ impl Chunks {
             }
             (At::Size { size, .. }, b';', _) => At::Extension { size: *size, length: 0 },
             (At::Size { size, .. } | At::Extension { size, .. }, b'\r', _) => At::SizeEnd { size: *size },
-            (At::Extension { size, length }, b'\t' | b' '..=b'~', _) if *length < MOST_EXTENSION => {
+            (At::Extension { size, length }, _, _) if *length < MOST_EXTENSION && extends(byte) => {
                 At::Extension { size: *size, length: length + 1 }
             }
             (At::SizeEnd { size: 0 }, b'\n', _) => At::Trailers,

@@ -143,10 +143,13 @@ fn version_of(version: &[u8]) -> Result<bool, Malformed> {
 
 /// A token (RFC 9110 §5.6.2).
 fn is_token(bytes: &[u8]) -> bool {
-    let marks = |byte| {
-        matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
-    };
-    !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || marks(*byte))
+    !bytes.is_empty() && bytes.iter().copied().all(is_mark)
+}
+
+/// What a token is made of.
+pub(super) fn is_mark(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 /// A field's value with the white space around it (RFC 9110 §5.5): no control characters but the tab.
