@@ -251,6 +251,8 @@ impl World {
             connect_timeout: Span::seconds(1),
             request_timeout: Span::seconds(1),
             assertion_life: Span::seconds(60),
+            request_headers: crate::domain::header::Edits::default(),
+            answer_headers: crate::domain::header::Edits::default(),
         }
     }
 

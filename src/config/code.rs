@@ -71,6 +71,7 @@ codes! {
     Version "E0311" "a file for another version of Cardea";
     Certificate "E0312" "a certificate or a key that cannot be used";
     PortalUncovered "E0313" "a portal that no certificate covers";
+    HeaderEdit "E0314" "a header that a route may not change";
     SecretLiteral "W0110" "a secret written in the file";
     UnknownName "W0214" "a name in a policy that the file does not define";
     NeverMatches "W0307" "a rule that can never match";

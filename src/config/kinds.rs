@@ -621,6 +621,78 @@ impl JsonSchema for Headers {
     }
 }
 
+/// The name of a header that a route changes.
+#[derive(Clone, Debug)]
+pub(super) struct HeaderName(pub(super) String);
+
+impl Scalar for HeaderName {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if text.len() > 64 || !plain || !text.bytes().any(|b| b.is_ascii_alphanumeric()) {
+            let why = "this cannot be the name of a header";
+            return Err(Bad::value(why, "use letters, digits and hyphens: X-Site").with(Code::HeaderEdit));
+        }
+        Ok(Self(text.to_owned()))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9-]+$", "examples": ["Accept-Encoding"] })
+    }
+}
+
+/// The value of a header that a route sets.
+#[derive(Clone, Debug)]
+pub(super) struct HeaderText(pub(super) String);
+
+impl Scalar for HeaderText {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const MOST: usize = 2048;
+        let visible = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+        if text.is_empty() || text.len() > MOST || !visible || text.trim() != text {
+            let help = "write visible ASCII characters, at most 2048, and no blank at either end";
+            return Err(Bad::value("this cannot be the value of a header", help).with(Code::HeaderEdit));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Headers that a route sets.
+#[derive(Clone, Debug)]
+pub(super) struct HeaderLines(pub(super) Vec<(Written<HeaderName>, Written<HeaderText>)>);
+
+impl Read for HeaderLines {
+    fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
+        let Value::Table(table) = &node.value else {
+            // Says so in the same words as for any other section.
+            desk.table(node, &["NAME"])?;
+            return None;
+        };
+        let mut all = Vec::new();
+        for (key, value) in table {
+            desk.path.push(key.text.clone());
+            let text = Written::read(value, desk);
+            match (HeaderName::parse(&key.text), text) {
+                (Ok(name), Some(text)) => all.push((Written { value: name, spot: key.spot }, text)),
+                (Err(bad), _) => refuse(desk, key.spot, bad),
+                (Ok(_), None) => {}
+            }
+            desk.path.pop();
+        }
+        Some(Self(all))
+    }
+}
+
+impl JsonSchema for HeaderLines {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "HeaderLines".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(json!({ "type": "object", "additionalProperties": HeaderText::shape() }))
+    }
+}
+
 /// Where a secret is.
 #[derive(Clone, Debug)]
 pub(super) struct SecretRef {

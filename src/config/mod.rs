@@ -8,6 +8,7 @@ mod code;
 mod compile;
 mod desk;
 mod fingerprint;
+mod headers;
 mod init;
 mod kinds;
 mod layer;
@@ -117,6 +118,7 @@ fn load_from(options: &Options, usual: &[PathBuf], now: Timestamp) -> Result<Loa
         public_url: server.map(|server| &server.public_url.value),
         listen: listen.unwrap_or_default(),
         forward_auth: server.is_none_or(|server| server.forward_auth_listen.0.is_some()),
+        carriers: headers::carriers(&raw).collect(),
     };
     let routes = routes::routes(&raw, &around, &mut desk);
     desk.check_variables();

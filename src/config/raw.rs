@@ -1,8 +1,8 @@
 //! The format of the file, section by section. The comments here are the documentation that people read.
 
 use super::kinds::{
-    FactorMethod, FilePath, Headers, HostCase, Label, Landing, LogLevel, Method, NamedNetworks, Permissions,
-    Prefix, SecretRef, SiteOrigin, TenantRef, TlsMode, UnusualName,
+    FactorMethod, FilePath, HeaderLines, HeaderName, Headers, HostCase, Label, Landing, LogLevel, Method,
+    NamedNetworks, Permissions, Prefix, SecretRef, SiteOrigin, TenantRef, TlsMode, UnusualName,
 };
 use super::read::{Maybe, Written, section};
 use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
@@ -294,7 +294,8 @@ section! {
         /// unless `rewrite` says otherwise.
         path: Written<Prefix> = "/",
         /// What takes the place of `path` on the way to the upstream: `/` takes it away, `/base` puts another path there.
-        /// Policies are about the path before that. What the app says about its own addresses is left as it is.
+        /// Policies are about the path before that. Where the app sends people (`Location`, `Content-Location`) is turned
+        /// back; addresses in its pages are left as they are.
         rewrite: Maybe<Written<Prefix>>,
         /// What everybody reads while the app is worked on, with status 503; then nothing reaches it.
         maintenance: Maybe<Written<Label>>,
@@ -330,6 +331,16 @@ section! {
         /// Which headers tell the upstream who it is: `cardea`, `oauth2-proxy`, `authelia`, `authentik`, `pomerium`,
         /// `iap`, `cloudflare`, `none`, or a table of your own, `{ X-User = "username" }`.
         headers: Headers = "cardea",
+        /// Headers that the upstream receives with every request, in place of the client's of the same name:
+        /// `{ X-Site = "main" }`. Not those that belong to the connection or carry identity.
+        set_headers: HeaderLines = {},
+        /// Headers of clients that the upstream does not receive, in whatever spelling.
+        remove_headers: Vec<Written<HeaderName>> = [],
+        /// Headers that the client receives with every answer of the upstream, in place of the upstream's:
+        /// `{ X-Frame-Options = "DENY" }`. `private_answers` has the last word on `Cache-Control`.
+        set_answer_headers: HeaderLines = {},
+        /// Headers of the upstream that the client does not receive.
+        remove_answer_headers: Vec<Written<HeaderName>> = [],
         /// What somebody reads who may not pass: whom to ask.
         help: Maybe<Written<Label>>,
         /// Whether those who may pass see a tile.

@@ -1,20 +1,22 @@
 //! Routes and their policies: words looked up, rules weighed against one another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Code;
 use super::catalogue::{Catalogue, once};
 use super::compile::within;
 use super::desk::{Desk, nearest};
-use super::kinds::{HeaderChoice, Headers, RESERVED, local};
+use super::headers::{edits, identity};
+use super::kinds::{HeaderLines, HeaderName, RESERVED, local};
 use super::raw;
 use super::read::{Maybe, Written};
 use super::settings::{Landing, PublicUrl};
 use super::tls;
 use super::tree::Spot;
+use crate::domain::header::{Direction, Edits};
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Who};
-use crate::domain::route::{HeaderPreset, Protocol, Route, Transport, Upstream, WebSocket, folded_name};
+use crate::domain::route::{Protocol, Route, Transport, Upstream, WebSocket};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{Hostname, Slug, Span};
 
@@ -28,6 +30,8 @@ pub(super) struct Surroundings<'s> {
     pub(super) listen: Vec<SocketAddr>,
     /// Whether other proxies can ask at all.
     pub(super) forward_auth: bool,
+    /// The headers that carry identity on some route, by their folded names.
+    pub(super) carriers: HashSet<String>,
 }
 
 /// All routes, and the landings that name them.
@@ -177,7 +181,8 @@ impl Reader<'_> {
         let rules = self.rules(desk);
         let deny = self.kept_out(&raw.deny, desk);
         let require = self.require(desk);
-        let headers = headers(&raw.headers, desk);
+        let headers = identity(&raw.headers, desk);
+        let (request_headers, answer_headers) = self.edits(desk);
         let (connect, request, idle) = match &raw.timeout.0 {
             Some(timeout) => {
                 within(desk, "route.timeout.connect", &timeout.connect, &Span::millis(10), &Span::minutes(5));
@@ -214,6 +219,8 @@ impl Reader<'_> {
             deny,
             require,
             headers: headers?,
+            request_headers,
+            answer_headers,
             help: text(&raw.help),
             listed: raw.listed.value,
             explain_refusals: raw.explain_refusals.value,
@@ -226,6 +233,25 @@ impl Reader<'_> {
             request_timeout: request,
             assertion_life: raw.assertion_life.value,
         })
+    }
+
+    /// What changes about the header fields of requests and of answers.
+    fn edits(&self, desk: &mut Desk<'_>) -> (Edits, Edits) {
+        let (raw, carries) = (self.raw, |folded: &str| self.around.carriers.contains(folded));
+        let first = |set: &HeaderLines, remove: &[Written<HeaderName>]| {
+            set.0.first().map(|(name, _)| name.spot).or(remove.first().map(|name| name.spot))
+        };
+        let spot = first(&raw.set_headers, &raw.remove_headers)
+            .or(first(&raw.set_answer_headers, &raw.remove_answer_headers));
+        if let Some(spot) = spot.filter(|_| raw.forward_auth.value) {
+            desk.fault(Code::Contradiction, spot, "a route with `forward_auth` cannot change headers")
+                .help("have the proxy that forwards change them")
+                .also(raw.forward_auth.spot, "another proxy forwards, says this");
+        }
+        (
+            edits(Direction::Request, &raw.set_headers, &raw.remove_headers, carries, desk),
+            edits(Direction::Answer, &raw.set_answer_headers, &raw.remove_answer_headers, carries, desk),
+        )
     }
 
     fn websocket(&self, idle: Span, desk: &mut Desk<'_>) -> Option<WebSocket> {
@@ -621,65 +647,4 @@ fn covers(earlier: &Rule, later: &Rule) -> bool {
         earlier.path == later.path
     };
     methods && path
-}
-
-/// Headers that mean something to the connection, to the way, or to other programs than the app.
-const TAKEN: [&str; 26] = [
-    "accept",
-    "authorization",
-    "cardea-request-id",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "origin",
-    "proxy-authorization",
-    "range",
-    "referer",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
-
-fn headers(raw: &Headers, desk: &mut Desk<'_>) -> Option<HeaderPreset> {
-    let table = match &raw.what {
-        HeaderChoice::Preset(name) => return HeaderPreset::named(name),
-        HeaderChoice::Custom(table) => table,
-    };
-    let mut seen: Vec<(String, Spot)> = Vec::new();
-    for (key, _) in table {
-        let name = key.text.as_str();
-        let token = !name.is_empty()
-            && name.len() <= 64
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && name.bytes().any(|b| b.is_ascii_alphanumeric());
-        let folded = folded_name(name.as_bytes());
-        if !token {
-            // Programs read other characters differently, so that one header could pass for another.
-            desk.fault(Code::Header, key.spot, format!("\"{name}\" cannot be the name of a header"))
-                .help("use letters, digits and hyphens: X-User");
-        } else if TAKEN.contains(&folded.as_str()) {
-            desk.fault(Code::Header, key.spot, format!("the header {name} has another meaning"))
-                .help("choose another name: X-User");
-        } else if let Some((_, first)) = seen.iter().find(|(known, _)| *known == folded) {
-            desk.fault(Code::Header, key.spot, format!("the header {name} is set twice"))
-                .help("keep one of the two: they are the same to many programs")
-                .also(*first, "first here");
-        }
-        seen.push((folded, key.spot));
-    }
-    let headers = table.iter().map(|(key, fact)| (key.text.to_ascii_lowercase(), fact.value)).collect();
-    Some(HeaderPreset { name: "custom".to_owned(), headers })
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::domain::header::Edits;
 use crate::domain::policy::{Access, How, PathPattern};
 use crate::domain::route::{Fact, Transport, WebSocket};
 use crate::domain::target::{Case as HostCase, Unusual};
@@ -246,6 +247,14 @@ fn cases_of_files_and_values() -> Cases {
         ("a header of the connection", route("allow = [\"signed-in\"]\nheaders = { Transfer_Encoding = \"user\" }\n"), vec![("E0307", 7)]),
         ("a header with a meaning", route("allow = [\"signed-in\"]\nheaders = { Authorization = \"assertion\" }\n"), vec![("E0307", 7)]),
         ("a header in two spellings", route("allow = [\"signed-in\"]\nheaders = { X-User = \"user\", x--user = \"email\" }\n"), vec![("E0307", 7)]),
+        ("headers of the connection, set and removed", route("allow = [\"signed-in\"]\nset_headers = { Connection = \"x\" }\nremove_headers = [\"te\", \"Content-Length\"]\n"), vec![("E0314", 7), ("E0314", 8), ("E0314", 8)]),
+        ("headers that carry identity", route("allow = [\"signed-in\"]\nset_headers = { X-Forwarded-User = \"root\" }\nremove_headers = [\"Cardea-User\", \"X-Forwarded-For\"]\n"), vec![("E0314", 7), ("E0314", 8), ("E0314", 8)]),
+        ("a header that carries identity on another route", with("[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\nheaders = { X-Who = \"user\" }\n[[route]]\nhost = \"b.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\nset_headers = { X--Who = \"root\" }\n"), vec![("E0314", 12)]),
+        ("headers of answers that are ours", route("allow = [\"signed-in\"]\nset_answer_headers = { Set-Cookie = \"a=b\" }\nremove_answer_headers = [\"Transfer-Encoding\"]\n"), vec![("E0314", 7), ("E0314", 8)]),
+        ("a header set and removed", route("allow = [\"signed-in\"]\nset_headers = { X-A = \"1\" }\nremove_headers = [\"x--a\"]\n"), vec![("E0314", 8)]),
+        ("a header that is none", route("allow = [\"signed-in\"]\nremove_headers = [\"X_A\", \"\"]\n"), vec![("E0314", 7), ("E0314", 7)]),
+        ("a header with a line end", route("allow = [\"signed-in\"]\nset_headers = { X-A = \"a\\r\\nCardea-User: root\" }\n"), vec![("E0314", 7)]),
+        ("headers where another proxy forwards", server("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nallow = [\"signed-in\"]\nremove_answer_headers = [\"Server\"]\n"), vec![("E0310", 8)]),
         ("half an administrator", with("").variable("ADMIN_USER", "root"), vec![("E0309", 0)]),
         ("a bad administrator", with("").variable("ADMIN_USER", "a b").variable("ADMIN_PASSWORD", "correct horse"), vec![("E0309", 0)]),
         ("everybody's password, for everybody", server("listen = [\"0.0.0.0:1\"]\ntrusted_proxies = [\"10.0.0.1\"]\n[tls]\nmode = \"off\"\n").variable("ADMIN_USER", "admin").variable("ADMIN_PASSWORD", "changeme"), vec![("E0309", 0)]),
@@ -747,6 +756,10 @@ fn routes_say_what_they_say() {
 path = \"/wiki/\"
 tenant = \"\"
 headers = { X-User = \"username\", x-token = \"assertion\" }
+set_headers = { X-Site = \"main\" }
+remove_headers = [\"Accept-Encoding\"]
+set_answer_headers = { X-Frame-Options = \"DENY\" }
+remove_answer_headers = [\"Server\"]
 unusual_paths = [\"semicolon\", \"encoded-slash\"]
 case = \"insensitive\"
 timeout = { connect = \"1s\", websocket = \"5m\" }
@@ -776,6 +789,11 @@ permissions = { reports = [\"*\"], \"*\" = [\"*\"] }
         route.headers.headers,
         [("x-user".to_owned(), Fact::Username), ("x-token".to_owned(), Fact::Assertion)]
     );
+    let edits = |set: (&str, &str), remove: &str| {
+        Edits::new(vec![(set.0.to_owned(), set.1.to_owned())], &[remove.to_owned()])
+    };
+    assert_eq!(route.request_headers, edits(("X-Site", "main"), "Accept-Encoding"));
+    assert_eq!(route.answer_headers, edits(("X-Frame-Options", "DENY"), "Server"));
     assert_eq!(route.unusual, Unusual::SEMICOLON.and(Unusual::ENCODED_SLASH));
     assert_eq!(route.case, HostCase::Insensitive);
     assert_eq!((route.connect_timeout, route.request_timeout), (Span::seconds(1), Span::seconds(60)));
@@ -787,7 +805,7 @@ permissions = { reports = [\"*\"], \"*\" = [\"*\"] }
     assert_eq!(first.require, [How::Net(Slug::parse("office").unwrap())]);
     assert!(matches!(&first.access, Access::Members { allow, needs: None } if allow.len() == 2));
     assert!(matches!(&second.access, Access::Members { allow, needs: Some(_) } if allow.is_empty()));
-    assert!(second.source.0.ends_with("cardea.toml:19"), "{}", second.source);
+    assert!(second.source.0.ends_with("cardea.toml:23"), "{}", second.source);
     let permissions: Vec<_> = loaded.objects.roles[0].permissions.iter().map(ToString::to_string).collect();
     assert_eq!(permissions, ["reports:*", "*:*"]);
 }

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod chance;
 pub mod change;
+pub mod header;
 pub mod ids;
 pub mod login;
 pub mod permission;

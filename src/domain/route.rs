@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::header::Edits;
 use super::policy::{How, Rule, Source, Who};
 use super::target::{Case, Unusual};
 use super::{Hostname, PlacePath, Secret, Slug, Span};
@@ -42,6 +43,10 @@ pub struct Route {
     pub require: Vec<How>,
     /// Which headers the upstream receives.
     pub headers: HeaderPreset,
+    /// What changes about the header fields of requests, before identity is written.
+    pub request_headers: Edits,
+    /// What changes about those of answers, before it is judged what passes.
+    pub answer_headers: Edits,
     /// What a refused person reads about getting access.
     pub help: Option<String>,
     /// Whether members see a tile.

@@ -146,8 +146,7 @@ impl Exchange {
     ) -> Result<Response<()>, Failure> {
         loop {
             let seen = self.up.moved;
-            let private = passage.private_answers();
-            let answered = std::future::poll_fn(|cx| self.poll_answered(cx, head.method, private));
+            let answered = std::future::poll_fn(|cx| self.poll_answered(cx, head.method, passage));
             match tokio::time::timeout(within, answered).await {
                 Ok(answered) => return answered,
                 Err(_) if self.up.moved != seen => {}
@@ -160,7 +159,7 @@ impl Exchange {
         &mut self,
         cx: &mut Context<'_>,
         method: &str,
-        private: bool,
+        passage: &Passage<'_>,
     ) -> Poll<Result<Response<()>, Failure>> {
         self.poll_send(cx)?;
         let thread = Rc::clone(&self.thread);
@@ -175,7 +174,7 @@ impl Exchange {
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::from_u16(read.status)
             .map_err(|_| Failure::Broken("its status is none".to_owned()))?;
-        *answer.headers_mut() = fields(passing(&read.fields, private).into_iter());
+        *answer.headers_mut() = fields(passing(&read.fields, passage).into_iter());
         if (method == "HEAD" || read.status == 304)
             && let Some(length) = values(&read.fields, "content-length").next()
             && let Ok(length) = HeaderValue::from_bytes(length)

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::hygiene;
 use super::inflow::values;
 use super::policy::{Head, Passage};
+use super::rewrite::returned;
 use super::serve::Thread;
 use super::upstream::Link;
 use super::view::{Field, Length};
@@ -140,19 +141,27 @@ pub(super) fn write(head: &Head<'_>, to: &Upstream, length: Length) -> Result<Ve
 }
 
 /// The fields of an answer that pass to the client, in order. Framing is written anew.
-pub(super) fn passing<'b>(fields: &[Field<'b>], private: bool) -> Vec<(&'b [u8], Cow<'b, [u8]>)> {
+pub(super) fn passing<'p>(fields: &[Field<'p>], passage: &Passage<'p>) -> Vec<(&'p [u8], Cow<'p, [u8]>)> {
+    let (route, private) = (passage.route(), passage.private_answers());
     let listed = hygiene::listed(values(fields, "connection"));
-    let closed = private.then(|| hygiene::private(values(fields, "cache-control"))).flatten();
     let mut passing: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(fields.len() + 2);
     for (name, value) in fields {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        let known = if is("location") || is("content-location") { returned(route, value) } else { None };
+        let value = known.map_or(Cow::Borrowed(*value), |known| Cow::Owned(known.into_bytes()));
+        passing.push((*name, value));
+    }
+    route.spec.answer_headers.apply(&mut passing);
+    // Judged after all changes: whatever a route sets, an answer for somebody stays private.
+    let said = passing.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cache-control"));
+    let closed = private.then(|| hygiene::private(said.map(|(_, value)| value.as_ref()))).flatten();
+    passing.retain(|(name, value)| {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let ours = is("content-length")
             || (private && hygiene::targets_caches(name))
             || (closed.is_some() && is("cache-control"));
-        if !ours && hygiene::answer_passes(name, value, &listed) {
-            passing.push((*name, Cow::Borrowed(*value)));
-        }
-    }
+        !ours && hygiene::answer_passes(name, value, &listed)
+    });
     passing.extend(closed.map(|value| (&b"cache-control"[..], Cow::Owned(value))));
     passing
 }

@@ -208,7 +208,7 @@ impl Carrier for Library<'_> {
         let changed = change(self.thread, passage, head, body);
         match unless_cut(changed, &mut guard, || entrance.enter()).await.ok_or(Failure::Cut)?? {
             Changed::Yes { head, link, early } => {
-                let answer = handshake.answered(&head, passage.private_answers())?;
+                let answer = handshake.answered(&head, passage)?;
                 let thread = Rc::clone(self.thread);
                 let idle = passage.route().spec.websocket.as_ref().map_or(Span::minutes(1), |how| how.idle);
                 let guard = entrance.tunnel(&handshake.origin);

@@ -6,88 +6,12 @@
 use std::borrow::Cow;
 
 use crate::access::Snapshot;
+use crate::domain::header::of_the_hop;
+pub(super) use crate::domain::header::ours;
 use crate::domain::route::{fold_name, folded_name};
 use crate::session::cookie;
 
 use super::view::{View, elements};
-
-/// Whether a field is one of the hop (RFC 9110 §7.6.1, and what older programs treat so). Takes a folded name.
-fn of_the_hop(folded: &str) -> bool {
-    matches!(
-        folded,
-        "connection"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
-/// Whether a field of this name is only ours to write: we write it ourselves, or upstreams believe it of whoever stands
-/// before them. Takes a folded name. `proxy` becomes the variable `HTTP_PROXY` in CGI programs.
-pub(super) fn ours(folded: &str) -> bool {
-    // By the first letter: most names end here.
-    match folded.as_bytes().first() {
-        Some(b'c') => {
-            matches!(folded, "cardea" | "cf-connecting-ip" | "client-ip" | "content-length")
-                || folded.starts_with("cardea-")
-                || folded.starts_with("client-cert")
-        }
-        Some(b'x') => folded.strip_prefix("x-").is_some_and(ours_extended),
-        Some(b's') => folded.starts_with("ssl-client-"),
-        _ => matches!(
-            folded,
-            "expect"
-                | "fastly-client-ip"
-                | "forwarded"
-                | "host"
-                | "proxy"
-                | "true-client-ip"
-                | "wl-proxy-client-ip"
-        ),
-    }
-}
-
-/// The same for names that begin with `x-`, without it.
-fn ours_extended(rest: &str) -> bool {
-    // A rule names methods; the method that is decided on is the one that is done.
-    let methods = ["http-method", "http-method-override", "method-override"];
-    let exact = [
-        "arr-clientcert",
-        "client-ip",
-        "cluster-client-ip",
-        "forwarded",
-        "host",
-        "http-host-override",
-        "proxyuser-ip",
-        "real-ip",
-        "tls-client-cert",
-        // What other gateways and servers take for who somebody is.
-        "remote-user",
-        "user",
-        "webauth-email",
-        "webauth-user",
-    ];
-    let from = [
-        "amzn-mtls-",
-        "amzn-oidc-",
-        "auth-request-",
-        "client-cert",
-        "client-ssl-",
-        "envoy-",
-        "forwarded-",
-        "ms-client-principal",
-        "original-",
-        "rewrite-",
-        "ssl-",
-    ];
-    methods.contains(&rest) || exact.contains(&rest) || from.iter().any(|start| rest.starts_with(start))
-}
 
 /// The fields of a request that an upstream may see, each as received but for our cookies.
 pub(super) fn kept<'a>(view: &View<'a>, snapshot: &Snapshot) -> Vec<(&'a [u8], Cow<'a, [u8]>)> {

@@ -235,6 +235,8 @@ pub(super) fn head<'a>(
     let trace = Trace::of(&asked.view, request_id);
     let mut fields = hygiene::kept(&asked.view, snapshot);
     fields.retain(|(name, _)| !trace.drops(name));
+    // Before anything of ours is written: what a route changes can neither take it away nor stand beside it.
+    route.spec.request_headers.apply(&mut fields);
     let mut ours = |name: &'static str, value| fields.push((name.as_bytes(), value));
     ours("x-forwarded-for", Cow::Owned(asked.address.to_string().into_bytes()));
     ours("x-forwarded-proto", Cow::Borrowed(scheme.as_bytes()));

@@ -18,7 +18,7 @@ use super::answers::{self, Answer, Body, ErrorText, Problem, Reply};
 use super::exchange::fields;
 use super::forward::{Failure, passing};
 use super::inflow::{MOST_FIELDS, values};
-use super::policy::Head;
+use super::policy::{Head, Passage};
 use super::view::{Asked, Field, View, elements};
 use super::wire::{Head as _, Response};
 
@@ -150,14 +150,14 @@ impl<'a> Handshake<'a> {
     ///
     /// # Errors
     /// When it answers anything else.
-    pub(super) fn answered(&self, head: &[u8], private: bool) -> Result<Answer, Failure> {
+    pub(super) fn answered(&self, head: &[u8], passage: &Passage<'_>) -> Result<Answer, Failure> {
         let read = Response::read(head, MOST_FIELDS)?;
         if read.old || !self.is_answered_by(&read.fields) {
             return Err(Failure::Broken("it changed the protocol otherwise than asked".to_owned()));
         }
         let mut answer = http::Response::new(Body::whole(Bytes::new()));
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *answer.headers_mut() = fields(passing(&read.fields, private).into_iter());
+        *answer.headers_mut() = fields(passing(&read.fields, passage).into_iter());
         answers::set(&mut answer, "connection", "Upgrade");
         answers::set(&mut answer, "upgrade", "websocket");
         Ok(answer)

@@ -128,6 +128,8 @@ fn route(number: usize, roles: usize) -> Route {
         connect_timeout: Span::seconds(1),
         request_timeout: Span::seconds(1),
         assertion_life: Span::seconds(60),
+        request_headers: cardea::domain::header::Edits::default(),
+        answer_headers: cardea::domain::header::Edits::default(),
     }
 }
 

@@ -128,7 +128,6 @@ impl<'r, 'c> Relay<'r, 'c> {
     ) -> Result<(), Failure> {
         let wait = passage.route().spec.request_timeout.std();
         let stall = self.carrying.thread.gate.settings.write_timeout.std();
-        let private = passage.private_answers();
         self.carrying.client.timer.set(if self.guard.is_none() { LONG.min(wait) } else { wait });
         std::future::poll_fn(|cx| {
             loop {
@@ -138,7 +137,7 @@ impl<'r, 'c> Relay<'r, 'c> {
                 let (moved, taken, stage) = (self.up.moved, self.taken, self.stage);
                 self.poll_upload(cx)?;
                 let polled = match self.stage {
-                    Stage::Waiting => self.poll_begin(cx, head.method, private),
+                    Stage::Waiting => self.poll_begin(cx, head.method, passage),
                     Stage::Passing { chunked } => self.poll_pass(cx, chunked),
                     Stage::Ending => self.poll_deliver(cx),
                 };
@@ -245,7 +244,12 @@ impl<'r, 'c> Relay<'r, 'c> {
     }
 
     /// Reads the head of the answer, and writes ours with as much of the body as came with it.
-    fn poll_begin(&mut self, cx: &mut Context<'_>, method: &str, private: bool) -> Poll<Result<(), Failure>> {
+    fn poll_begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &str,
+        passage: &Passage<'_>,
+    ) -> Poll<Result<(), Failure>> {
         // An invitation to send the body, if there is one.
         if self.poll_deliver(cx)?.is_pending() && self.out.is_empty() {
             return Poll::Pending;
@@ -260,7 +264,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         ))? {
             Found::Buffer { head, filled } => {
                 let read = self.down.settle(area.get(..head).unwrap_or_default(), method)?;
-                let chunked = self.answer_head(&read, method, private);
+                let chunked = self.answer_head(&read, method, passage);
                 let start = HEADROOM + head;
                 let plain = !chunked && !matches!(self.down.body, Body::Chunked(_));
                 if !plain || !self.inlined(room, area, head) {
@@ -285,7 +289,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             Found::Early { head } => {
                 let early = self.down.take_early();
                 let read = self.down.settle(early.get(..head).unwrap_or_default(), method)?;
-                let chunked = self.answer_head(&read, method, private);
+                let chunked = self.answer_head(&read, method, passage);
                 self.take_first(early.get(head..).unwrap_or_default(), chunked)?;
                 self.stage = Stage::Passing { chunked };
             }
@@ -325,13 +329,13 @@ impl<'r, 'c> Relay<'r, 'c> {
     }
 
     /// Writes the head of the answer for the client. Whether its body is cut into chunks.
-    fn answer_head(&mut self, read: &Response<'_>, method: &str, private: bool) -> bool {
+    fn answer_head(&mut self, read: &Response<'_>, method: &str, passage: &Passage<'_>) -> bool {
         let status = read.status;
         let old = self.carrying.old;
         self.status = status;
         status_line(&mut self.out, status);
         let mut dated = false;
-        for (name, value) in passing(&read.fields, private) {
+        for (name, value) in passing(&read.fields, passage) {
             dated |= name.eq_ignore_ascii_case(b"date");
             field(&mut self.out, name, &value);
         }

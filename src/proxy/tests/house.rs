@@ -111,6 +111,8 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         connect_timeout: Span::seconds(2),
         request_timeout: Span::seconds(3),
         assertion_life: Span::seconds(60),
+        request_headers: domain::header::Edits::default(),
+        answer_headers: domain::header::Edits::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod forward_auth;
 mod framing;
+mod headers;
 pub(super) mod house;
 mod http2;
 mod identity;
