@@ -250,6 +250,7 @@ impl World {
             websocket: None,
             connect_timeout: Span::seconds(1),
             request_timeout: Span::seconds(1),
+            idle_timeout: Span::minutes(10),
             assertion_life: Span::seconds(60),
             request_headers: crate::domain::header::Edits::default(),
             answer_headers: crate::domain::header::Edits::default(),

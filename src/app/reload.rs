@@ -70,6 +70,10 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     note("server.trusted_proxies", old.server.trusted_proxies != new.server.trusted_proxies);
     note("server.data_threads", old.server.data_threads != new.server.data_threads);
     note("server.data_plane", old.server.data_plane != new.server.data_plane);
+    note(
+        "server.connections_per_client",
+        old.server.connections_per_client != new.server.connections_per_client,
+    );
     note("server.shutdown_grace", old.server.shutdown_grace != new.server.shutdown_grace);
     note("storage", old.storage != new.storage);
     note("secrets", old.master_keys != new.master_keys);

@@ -244,8 +244,10 @@ fn gate(house: &House, settings: &Settings) -> Gate {
         control: ControlPlane::new(tokio::runtime::Handle::current(), service),
         connectors: Connectors::new(net::system_authorities()),
         refusals: proxy::Refusals::default(),
+        crowd: proxy::Crowd::default(),
         settings: proxy::Settings {
             grace: server.shutdown_grace,
+            connections_per_client: server.connections_per_client,
             front: match server.data_plane {
                 DataPlane::Hyper => proxy::Front::Hyper,
                 DataPlane::Strict => proxy::Front::Strict,

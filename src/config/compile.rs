@@ -88,6 +88,7 @@ fn server(root: &raw::Root, storage: Option<&Storage>, desk: &mut Desk<'_>) -> O
     };
     within(desk, "server.shutdown_grace", &raw.shutdown_grace, &Span::ZERO, &Span::minutes(10));
     within(desk, "server.data_threads", &raw.data_threads, &0, &1024);
+    within(desk, "server.connections_per_client", &raw.connections_per_client, &1, &1_000_000);
     for net in raw.trusted_proxies.iter().filter(|net| too_wide(net.value)) {
         desk.fault(Code::TrustsEverybody, net.spot, "`server.trusted_proxies` includes too many")
             .label("anybody could say to come from anywhere")
@@ -104,6 +105,7 @@ fn server(root: &raw::Root, storage: Option<&Storage>, desk: &mut Desk<'_>) -> O
         trusted_proxies: raw.trusted_proxies.iter().map(|net| net.value).collect(),
         shutdown_grace: raw.shutdown_grace.value,
         data_threads: usize::try_from(raw.data_threads.value).unwrap_or_default(),
+        connections_per_client: usize::try_from(raw.connections_per_client.value).unwrap_or(usize::MAX),
         data_plane: raw.data_plane.value,
     })
 }

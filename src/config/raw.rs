@@ -69,6 +69,9 @@ section! {
         shutdown_grace: Written<Span> = "20s",
         /// Threads that serve routes; 0 is one per core.
         data_threads: Written<u32> = 0,
+        /// The most connections of one client: of one IPv4 address, or one IPv6 network of 64 bits. Further ones are closed
+        /// at once. Those of `trusted_proxies` are not counted.
+        connections_per_client: Written<u32> = 1024,
         /// Who reads HTTP/1.1: `strict`, our own reader, or `hyper`, the library, which is more lenient and slower: a way
         /// out, should a fault be found in the other.
         data_plane: Written<DataPlane> = "strict",
@@ -387,8 +390,12 @@ section! {
     Timeout {
         /// Until it has taken the connection.
         connect: Written<Span> = "3s",
-        /// Until its answer begins. Bodies may take as long as they like.
+        /// Until its answer begins, from the last piece of the request that came: a client that sends nothing more of a body
+        /// for so long is not waited for either. Bodies may take as long as they like while they move.
         request: Written<Span> = "60s",
+        /// Until an answer ends in whose middle nothing passes in either direction. Events (`text/event-stream`), gRPC and
+        /// moving pictures may be silent.
+        idle: Written<Span> = "10m",
         /// Until a WebSocket ends on which nothing passes in either direction.
         websocket: Written<Span> = "1h",
     }
@@ -422,7 +429,7 @@ pub(super) fn not_built(path: &str) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-const NOT_BUILT: [(&str, &str); 32] = [
+const NOT_BUILT: [(&str, &str); 31] = [
     ("brand.accent", "a colour of your own"),
     ("brand.help_url", "a link to your own help"),
     ("brand.logo", "a logo of your own"),
@@ -438,7 +445,6 @@ const NOT_BUILT: [(&str, &str); 32] = [
     ("route.health", "health checks of upstreams"),
     ("route.rule.budget", "budgets"),
     ("route.rule.hours", "times of day"),
-    ("route.timeout.idle", "a limit for idle connections"),
     ("server.body_limit", "a limit for bodies"),
     ("session.console_fresh", "a fresh factor for the console"),
     ("session.remember_me", "long sessions"),

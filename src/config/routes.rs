@@ -183,7 +183,7 @@ impl Reader<'_> {
         let require = self.require(desk);
         let headers = identity(&raw.headers, desk);
         let (request_headers, answer_headers) = self.edits(desk);
-        let (connect, request, idle) = match &raw.timeout.0 {
+        let (connect, request, idle, websocket) = match &raw.timeout.0 {
             Some(timeout) => {
                 within(desk, "route.timeout.connect", &timeout.connect, &Span::millis(10), &Span::minutes(5));
                 within(desk, "route.timeout.request", &timeout.request, &Span::millis(10), &Span::hours(24));
@@ -194,9 +194,11 @@ impl Reader<'_> {
                     &Span::seconds(1),
                     &Span::hours(24 * 7),
                 );
-                (timeout.connect.value, timeout.request.value, timeout.websocket.value)
+                within(desk, "route.timeout.idle", &timeout.idle, &Span::seconds(1), &Span::hours(24 * 7));
+                let (connect, request) = (timeout.connect.value, timeout.request.value);
+                (connect, request, timeout.idle.value, timeout.websocket.value)
             }
-            None => (Span::seconds(3), Span::seconds(60), Span::hours(1)),
+            None => (Span::seconds(3), Span::seconds(60), Span::minutes(10), Span::hours(1)),
         };
         within(desk, "route.assertion_life", &raw.assertion_life, &Span::seconds(1), &Span::minutes(5));
         let text =
@@ -228,9 +230,10 @@ impl Reader<'_> {
             case: raw.case.0.as_ref().map_or(Case::Unknown, |case| case.value.0),
             pass_host: raw.pass_host.value,
             private_answers: raw.private_answers.value,
-            websocket: self.websocket(idle, desk),
+            websocket: self.websocket(websocket, desk),
             connect_timeout: connect,
             request_timeout: request,
+            idle_timeout: idle,
             assertion_life: raw.assertion_life.value,
         })
     }

@@ -59,6 +59,8 @@ pub struct Server {
     pub shutdown_grace: Span,
     /// Threads of the data plane; 0 is one per core.
     pub data_threads: usize,
+    /// The most connections of one client.
+    pub connections_per_client: usize,
     /// Who reads HTTP/1.1 from clients.
     pub data_plane: DataPlane,
 }

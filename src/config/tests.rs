@@ -225,6 +225,8 @@ fn cases_of_files_and_values() -> Cases {
         ("a database in memory", with("[storage]\nurl = \"sqlite::memory:\"\n"), vec![("E0301", 4)]),
         ("a short minimum", with("[sign_in.password_policy]\nmin_length = 7\n"), vec![("E0302", 4)]),
         ("a long assertion", route("allow = [\"signed-in\"]\nassertion_life = \"6m\"\n"), vec![("E0302", 7)]),
+        ("no connections", server("connections_per_client = 0\n"), vec![("E0302", 3)]),
+        ("a short silence", route("allow = [\"signed-in\"]\ntimeout = { idle = \"100ms\" }\n"), vec![("E0302", 7)]),
         ("a long lease", with("[storage]\nlease = \"2m\"\n"), vec![("E0302", 4)]),
         ("a negative number", with("[session]\nper_user = -1\n"), vec![("E0302", 4)]),
         ("beyond loopback", server("listen = [\"127.0.0.1:1\", \"0.0.0.0:2\"]\n"), vec![("E0303", 3)]),

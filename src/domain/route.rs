@@ -67,6 +67,8 @@ pub struct Route {
     pub connect_timeout: Span,
     /// How long the upstream may take until its response headers.
     pub request_timeout: Span,
+    /// How long nothing may pass in the middle of an answer.
+    pub idle_timeout: Span,
     /// How long an assertion is valid.
     pub assertion_life: Span,
 }

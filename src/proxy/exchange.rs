@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -11,11 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::arriving::Arriving;
-use super::forward::{Failure, open, passing, repeatable, write};
+use super::forward::{Failure, lasting, open, passing, repeatable, write};
 use super::inflow::{Found, Inflow, values};
 use super::outflow::Outflow;
 use super::policy::{Head, Passage};
 use super::serve::Thread;
+use super::timer::Timer;
 use super::upstream::Link;
 use super::view::{Field, Length};
 use super::{answers, hygiene, wire};
@@ -107,6 +109,12 @@ struct Exchange {
     early: Vec<u8>,
     /// The head of the answer, where it changes the protocol.
     head: Vec<u8>,
+    /// How long nothing may pass in the middle of the answer; for ever, when it is of the kind that may be silent.
+    idle: Option<Duration>,
+    /// Set when nothing passes.
+    timer: Option<Timer>,
+    /// Whether something has passed since.
+    passed: bool,
 }
 
 impl Exchange {
@@ -126,6 +134,9 @@ impl Exchange {
             down: Inflow::new(),
             early: Vec::new(),
             head: Vec::new(),
+            idle: None,
+            timer: None,
+            passed: false,
         }
     }
 
@@ -142,7 +153,7 @@ impl Exchange {
         &mut self,
         head: &Head<'_>,
         passage: &Passage<'_>,
-        within: std::time::Duration,
+        within: Duration,
     ) -> Result<Response<()>, Failure> {
         loop {
             let seen = self.up.moved;
@@ -150,6 +161,7 @@ impl Exchange {
             match tokio::time::timeout(within, answered).await {
                 Ok(answered) => return answered,
                 Err(_) if self.up.moved != seen => {}
+                Err(_) if self.up.hungry() => return Err(Failure::Quiet),
                 Err(_) => return Err(Failure::Slow("answer")),
             }
         }
@@ -174,6 +186,7 @@ impl Exchange {
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::from_u16(read.status)
             .map_err(|_| Failure::Broken("its status is none".to_owned()))?;
+        self.idle = Some(passage.route().spec.idle_timeout.std()).filter(|_| !lasting(&read.fields));
         *answer.headers_mut() = fields(passing(&read.fields, passage).into_iter());
         if (method == "HEAD" || read.status == 304)
             && let Some(length) = values(&read.fields, "content-length").next()
@@ -207,6 +220,22 @@ impl Exchange {
 
     /// The next frame of the answer's body; `None` at its end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
+        let moved = self.up.moved;
+        let received = self.poll_frame(cx);
+        self.passed |= received.is_ready() || self.up.moved != moved;
+        match self.idle {
+            Some(idle) if received.is_pending() => {
+                let timer = self.timer.get_or_insert_with(|| Timer::new(idle));
+                if std::mem::take(&mut self.passed) {
+                    timer.set(idle);
+                }
+                timer.poll(cx).map(|()| Err(Failure::Slow("go on with its answer")))
+            }
+            _ => received,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Failure>> {
         self.poll_send(cx)?;
         let thread = Rc::clone(&self.thread);
         loop {

@@ -39,6 +39,9 @@ pub(super) enum Failure {
     /// The connection failed.
     #[error("the connection to the upstream failed: {0}")]
     Lost(io::Error),
+    /// The client sends nothing more of its body.
+    #[error("the client took too long to send its body")]
+    Quiet,
     /// It took too long.
     #[error("the upstream took too long to {0}")]
     Slow(&'static str),
@@ -57,7 +60,7 @@ impl Failure {
             // An alert may come when our side of the handshake is long done.
             Failure::Lost(error) if blames_tls(error) => Some("tls"),
             Failure::Broken(_) | Failure::Closed | Failure::Lost(_) => Some("broken"),
-            Failure::Client(_) | Failure::Cut | Failure::Gone => None,
+            Failure::Client(_) | Failure::Cut | Failure::Gone | Failure::Quiet => None,
             Failure::Head => Some("head"),
             Failure::Slow(_) => Some("slow"),
             Failure::Tls(_) => Some("tls"),
@@ -138,6 +141,15 @@ pub(super) fn write(head: &Head<'_>, to: &Upstream, length: Length) -> Result<Ve
     }
     put(&[head.identity(), b"\r\n"]);
     Ok(out)
+}
+
+/// Whether an answer may have nothing to say for a long time, and yet go on: events, calls that stream, moving pictures.
+pub(super) fn lasting(fields: &[Field<'_>]) -> bool {
+    const KINDS: [&[u8]; 3] = [b"text/event-stream", b"application/grpc", b"multipart/x-mixed-replace"];
+    let begins = |value: &[u8], kind: &[u8]| {
+        value.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    };
+    values(fields, "content-type").any(|value| KINDS.iter().any(|kind| begins(value, kind)))
 }
 
 /// The fields of an answer that pass to the client, in order. Framing is written anew.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, Version};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -478,6 +478,9 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
         Failure::Cut | Failure::Gone => {
             (Outcome::Gone, ErrorKind::BadRequest, "bad-request", "The request was not finished")
         }
+        Failure::Quiet => {
+            (Outcome::BadRequest, ErrorKind::BadRequest, "request-timeout", "The body took too long to come")
+        }
         Failure::Slow(_) => (
             Outcome::UpstreamTimeout,
             ErrorKind::GatewayTimeout,
@@ -499,7 +502,13 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
         }
     };
     entry.outcome = outcome;
-    reply.error(&ErrorText { kind, code, title: words, detail: None, app: title(route, passage.record()) })
+    let app = title(route, passage.record());
+    let mut answer = reply.error(&ErrorText { kind, code, title: words, detail: None, app });
+    if matches!(failure, Failure::Quiet) {
+        *answer.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        answers::close(&mut answer);
+    }
+    answer
 }
 
 /// Asks for a proof: a navigation is sent to give it, anything else is told.

@@ -37,6 +37,10 @@ pub fn describe() {
         "cardea_tls_handshakes_failed_total",
         "Connections of clients that came to nothing before a request"
     );
+    metrics::describe_counter!(
+        "cardea_connections_refused_total",
+        "Connections that were closed at once because their client had too many open"
+    );
     metrics::describe_histogram!(
         "cardea_decision_seconds",
         metrics::Unit::Seconds,
@@ -135,6 +139,7 @@ pub(super) struct Meters {
     in_flight: Gauge,
     connections: Gauge,
     handshakes_failed: Counter,
+    refused: Counter,
 }
 
 impl Meters {
@@ -145,6 +150,7 @@ impl Meters {
             in_flight: gauge!("cardea_requests_in_flight"),
             connections: gauge!("cardea_connections"),
             handshakes_failed: counter!("cardea_tls_handshakes_failed_total"),
+            refused: counter!("cardea_connections_refused_total"),
         }
     }
 
@@ -172,6 +178,11 @@ impl Meters {
     /// How long it took from the head to the decision.
     pub(super) fn decided(&self, after: Duration) {
         self.decisions.record(after.as_secs_f64());
+    }
+
+    /// A connection was closed at once: its client has too many.
+    pub(super) fn crowded(&self) {
+        self.refused.increment(1);
     }
 
     /// A connection opened; it is closed when what is returned is dropped.

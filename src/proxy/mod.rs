@@ -10,6 +10,7 @@
 mod answers;
 mod arriving;
 mod control;
+mod crowd;
 mod exchange;
 mod forward;
 mod forward_auth;
@@ -58,6 +59,7 @@ use crate::session::Sessions;
 use crate::sys::Clock;
 
 pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalService};
+pub use crowd::Crowd;
 pub use meters::describe as describe_metrics;
 pub use refusals::Refusals;
 pub use serve::{Door, bind, spawn_thread};
@@ -87,6 +89,8 @@ pub struct Gate {
     pub control: ControlPlane,
     /// The last refusals, for those they were made for.
     pub refusals: Refusals,
+    /// How many connections each client has open.
+    pub crowd: Crowd,
     /// What this room is told.
     pub settings: Settings,
 }
@@ -131,6 +135,8 @@ pub struct Settings {
     pub upstream_idle: Span,
     /// The most connections of clients a thread takes; more wait to be accepted.
     pub most_connections: usize,
+    /// The most connections of one client, over all threads.
+    pub connections_per_client: usize,
     /// Whether only trusted proxies, and this machine, may connect at all: without TLS nobody else should.
     pub trusted_peers_only: bool,
 }
@@ -145,6 +151,7 @@ impl Default for Settings {
             grace: Span::seconds(30),
             upstream_idle: Span::seconds(60),
             most_connections: 8192,
+            connections_per_client: 1024,
             trusted_peers_only: false,
         }
     }

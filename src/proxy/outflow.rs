@@ -58,6 +58,11 @@ impl Outflow {
         self.state == State::Open
     }
 
+    /// Whether it is the client's turn: more may come, and the upstream has what has come.
+    pub(super) fn hungry(&self) -> bool {
+        self.open() && self.bytes.is_empty()
+    }
+
     /// Whether the upstream has been given everything: only then its connection can carry another request.
     pub(super) fn sent(&self) -> bool {
         self.state == State::Whole && self.bytes.is_empty()

@@ -19,6 +19,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::domain::Chance;
 use crate::net::Secured;
 
+use super::crowd::Seat;
 use super::forward_auth;
 use super::http1::{self, Left};
 use super::meters::{Entry, Meters, RequestId};
@@ -200,9 +201,20 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) if entrance.admits(&thread.gate, peer.ip()) => {
+                // Who asks about others' requests is a proxy, whose connections are everybody's.
+                let counted = !matches!(
+                    entrance,
+                    Entrance::Open(Door::ForwardAuth) | Entrance::Tls(Door::ForwardAuth, _)
+                );
+                let seat = counted.then(|| Seat::take(&thread.gate, peer.ip())).transpose();
+                let Ok(seat) = seat else {
+                    thread.meters.crowded();
+                    tracing::debug!(%peer, "a client has too many connections open; this one is closed");
+                    continue;
+                };
                 let (thread, entrance, stop) = (Rc::clone(&thread), entrance.clone(), stop.clone());
                 spawn_local(async move {
-                    let _place = place;
+                    let (_place, _seat) = (place, seat);
                     let _counted = thread.meters.connected();
                     greet(thread, entrance, stream, peer, stop).await;
                 });

@@ -127,6 +127,7 @@ fn route(number: usize, roles: usize) -> Route {
         private_answers: true,
         connect_timeout: Span::seconds(1),
         request_timeout: Span::seconds(1),
+        idle_timeout: Span::minutes(10),
         assertion_life: Span::seconds(60),
         request_headers: cardea::domain::header::Edits::default(),
         answer_headers: cardea::domain::header::Edits::default(),

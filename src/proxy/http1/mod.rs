@@ -356,7 +356,7 @@ impl Carrier for Carrying<'_> {
                 Ok(if self.old { After::Break } else { After::Close })
             }
             Err(failure) => {
-                self.keep &= !matches!(failure, Failure::Client(_) | Failure::Gone);
+                self.keep &= !matches!(failure, Failure::Client(_) | Failure::Gone | Failure::Quiet);
                 Err(failure)
             }
         }

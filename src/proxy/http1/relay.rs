@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use super::reply::{field, status_line};
 use super::{CONTINUE, Carrying, MOST_AHEAD};
 use crate::domain::route::Upstream;
-use crate::proxy::forward::{Failure, open, passing, repeatable, write};
+use crate::proxy::forward::{Failure, lasting, open, passing, repeatable, write};
 use crate::proxy::hygiene;
 use crate::proxy::inflow::{Found, Inflow, values};
 use crate::proxy::open::{Entrance, Guard, LONG};
@@ -43,6 +43,14 @@ pub(super) struct Relay<'r, 'c> {
     window: usize,
     stage: Stage,
     keep: bool,
+    /// Whether the answer may be silent for as long as it likes.
+    lasting: bool,
+    /// Bytes that the client has taken.
+    delivered: u64,
+    /// Whether the stream holds back what it was given.
+    unflushed: bool,
+    /// What was waited for when the limit was set, and how much had moved then.
+    timed: Option<(Turn, u64)>,
     /// Its place among what is open, once it is there: when the answer does not come in one go, or not at once.
     guard: Option<Guard>,
     /// The status that the client was told; 0 before.
@@ -59,6 +67,23 @@ enum Stage {
     Passing { chunked: bool },
     /// All that is left is what the client has not taken.
     Ending,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Anything, at first.
+    First,
+    /// More of the request's body.
+    Sending,
+    /// The upstream, to take the request or to begin its answer.
+    Answering,
+    /// More of the answer, or of the request beside it.
+    Passing,
+    /// The client, to take what there is of the answer.
+    Taking,
+    /// The next of an answer that may be silent.
+    Event,
 }
 
 impl<'r, 'c> Relay<'r, 'c> {
@@ -88,6 +113,10 @@ impl<'r, 'c> Relay<'r, 'c> {
             window: WINDOW,
             stage: Stage::Waiting,
             keep: carrying.keep,
+            lasting: false,
+            delivered: 0,
+            unflushed: false,
+            timed: None,
             guard: None,
             status: 0,
             bytes: 0,
@@ -126,15 +155,16 @@ impl<'r, 'c> Relay<'r, 'c> {
         head: &Head<'_>,
         entrance: &Entrance<'_, '_>,
     ) -> Result<(), Failure> {
-        let wait = passage.route().spec.request_timeout.std();
+        let spec = &passage.route().spec;
+        let (wait, idle) = (spec.request_timeout.std(), spec.idle_timeout.std());
         let stall = self.carrying.thread.gate.settings.write_timeout.std();
-        self.carrying.client.timer.set(if self.guard.is_none() { LONG.min(wait) } else { wait });
+        self.timed = None;
         std::future::poll_fn(|cx| {
             loop {
                 if self.guard.as_ref().is_some_and(|guard| guard.poll_cut(cx).is_ready()) {
                     return Poll::Ready(Err(Failure::Cut));
                 }
-                let (moved, taken, stage) = (self.up.moved, self.taken, self.stage);
+                let moved = self.up.moved;
                 self.poll_upload(cx)?;
                 let polled = match self.stage {
                     Stage::Waiting => self.poll_begin(cx, head.method, passage),
@@ -154,39 +184,62 @@ impl<'r, 'c> Relay<'r, 'c> {
                         // It takes longer than one go: from now on it is open. Once more round, to be woken when it is cut.
                         if self.guard.is_none() && (self.stage != Stage::Waiting || self.up.open()) {
                             self.guard = Some(entrance.enter());
-                            let limit = if self.stage == Stage::Waiting { wait } else { stall };
-                            self.carrying.client.timer.set(limit);
                             continue;
                         }
-                        // While the request's body is moving there is nothing to answer yet, so the time counts from its
-                        // last piece; later it counts only while the client leaves something lying.
+                        let turn = self.turn();
+                        let within = match turn {
+                            Turn::First => LONG.min(wait),
+                            Turn::Sending | Turn::Answering => wait,
+                            Turn::Passing => idle,
+                            Turn::Taking => stall,
+                            Turn::Event => return Poll::Pending,
+                        };
+                        // Time counts from the last byte that moved while the same was waited for.
+                        let mark = Some((turn, self.progress(turn)));
                         let timer = &mut self.carrying.client.timer;
-                        match self.stage {
-                            Stage::Waiting if self.up.moved != moved => {
-                                timer.set(if self.guard.is_none() { LONG.min(wait) } else { wait });
-                            }
-                            Stage::Waiting => {}
-                            _ if self.out.is_empty() => return Poll::Pending,
-                            _ if self.taken != taken || self.stage != stage => timer.set(stall),
-                            _ => {}
+                        if self.timed != mark {
+                            timer.set(within);
+                            self.timed = mark;
                         }
-                        return match timer.poll(cx) {
-                            Poll::Pending => Poll::Pending,
-                            Poll::Ready(()) if self.guard.is_none() => {
+                        ready!(timer.poll(cx));
+                        return Poll::Ready(Err(match turn {
+                            Turn::First => {
                                 self.guard = Some(entrance.enter());
-                                timer.set(wait.saturating_sub(LONG));
+                                let turn = self.turn();
+                                self.timed = Some((turn, self.progress(turn)));
+                                self.carrying.client.timer.set(wait.saturating_sub(LONG));
                                 continue;
                             }
-                            Poll::Ready(()) if self.stage == Stage::Waiting => {
-                                Poll::Ready(Err(Failure::Slow("answer")))
-                            }
-                            Poll::Ready(()) => Poll::Ready(Err(Failure::Gone)),
-                        };
+                            Turn::Sending => Failure::Quiet,
+                            Turn::Answering => Failure::Slow("answer"),
+                            Turn::Passing | Turn::Event => Failure::Slow("go on with its answer"),
+                            Turn::Taking => Failure::Gone,
+                        }));
                     }
                 }
             }
         })
         .await
+    }
+
+    /// Whose turn it is, when nothing moves.
+    fn turn(&self) -> Turn {
+        match self.stage {
+            Stage::Waiting if self.guard.is_none() => Turn::First,
+            Stage::Waiting if self.up.hungry() => Turn::Sending,
+            Stage::Waiting => Turn::Answering,
+            Stage::Passing { .. } | Stage::Ending if !self.out.is_empty() || self.unflushed => Turn::Taking,
+            Stage::Passing { .. } if self.lasting && (self.up.hungry() || !self.up.open()) => Turn::Event,
+            Stage::Passing { .. } | Stage::Ending => Turn::Passing,
+        }
+    }
+
+    /// How much has moved of what counts in this turn.
+    const fn progress(&self, turn: Turn) -> u64 {
+        match turn {
+            Turn::Taking => self.delivered,
+            _ => self.up.moved.wrapping_add(self.bytes),
+        }
     }
 
     /// Bytes have passed: the session is in use.
@@ -333,6 +386,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         let status = read.status;
         let old = self.carrying.old;
         self.status = status;
+        self.lasting = lasting(&read.fields);
         status_line(&mut self.out, status);
         let mut dated = false;
         for (name, value) in passing(&read.fields, passage) {
@@ -443,7 +497,10 @@ impl<'r, 'c> Relay<'r, 'c> {
         let mut rest = bytes;
         while !rest.is_empty() {
             match Pin::new(&mut self.carrying.client.stream).poll_write(cx, rest) {
-                Poll::Ready(Ok(written)) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    self.delivered += written as u64;
+                }
                 Poll::Ready(_) => return Err(Failure::Gone),
                 Poll::Pending => break,
             }
@@ -457,13 +514,18 @@ impl<'r, 'c> Relay<'r, 'c> {
         let stream = &mut self.carrying.client.stream;
         while let Some(rest) = self.out.get(self.taken..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut *stream).poll_write(cx, rest)) {
-                Ok(written) if written > 0 => self.taken += written,
+                Ok(written) if written > 0 => {
+                    self.taken += written;
+                    self.delivered += written as u64;
+                }
                 Ok(_) | Err(_) => return Poll::Ready(Err(Failure::Gone)),
             }
         }
         self.out.clear();
         self.taken = 0;
-        Pin::new(stream).poll_flush(cx).map_err(|_: io::Error| Failure::Gone)
+        let flushed = Pin::new(stream).poll_flush(cx).map_err(|_: io::Error| Failure::Gone);
+        self.unflushed = flushed.is_pending();
+        flushed
     }
 }
 

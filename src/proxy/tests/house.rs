@@ -29,7 +29,9 @@ use crate::domain::{
     TenantId, Timestamp, User, UserId, Username,
 };
 use crate::net::{Connectors, system_authorities};
-use crate::proxy::{ControlPlane, Door, Entrance, Gate, Portal, Refusals, Settings, bind, spawn_thread};
+use crate::proxy::{
+    ControlPlane, Crowd, Door, Entrance, Gate, Portal, Refusals, Settings, bind, spawn_thread,
+};
 use crate::session::{Sessions, Visit};
 use crate::store::grants::{Assignment, assign};
 use crate::store::groups::{Group, join};
@@ -110,6 +112,7 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
         websocket: None,
         connect_timeout: Span::seconds(2),
         request_timeout: Span::seconds(3),
+        idle_timeout: Span::minutes(10),
         assertion_life: Span::seconds(60),
         request_headers: domain::header::Edits::default(),
         answer_headers: domain::header::Edits::default(),
@@ -261,6 +264,7 @@ impl House {
                 }),
             ),
             refusals: Refusals::default(),
+            crowd: Crowd::default(),
             settings: plan.settings,
         });
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -7,6 +7,7 @@ mod headers;
 pub(super) mod house;
 mod http2;
 mod identity;
+mod limits;
 mod open;
 mod own;
 mod streams;
