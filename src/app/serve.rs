@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::body::Body;
 use http_body_util::BodyExt as _;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -96,6 +96,9 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     let (house, queues) = House::build(&loaded, machine).await?;
     let house = Arc::new(house);
     let mut tasks = JoinSet::new();
+    if let Some(metrics) = metrics.clone() {
+        tasks.spawn(keep_up(metrics));
+    }
     super::install::prepare(&house, &loaded).await?;
     let ledger = house.begin(queues, &mut tasks).await?;
     let (stop, stopping) = watch::channel(false);
@@ -206,9 +209,20 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>) -
 
 /// The recorder of metrics; one for the process, however many gateways tests start in it.
 fn recorder() -> Option<PrometheusHandle> {
-    let recorder = PrometheusBuilder::new().install_recorder().ok();
+    let bounded = proxy::BUCKETS.into_iter().try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+        builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
+    });
+    let recorder = bounded.and_then(PrometheusBuilder::install_recorder).ok();
     proxy::describe_metrics();
     recorder
+}
+
+/// Adds up what was measured. Until then every measurement is kept, asked for or not.
+async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
 }
 
 fn gate(house: &House, settings: &Settings) -> Gate {

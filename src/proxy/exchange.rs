@@ -22,6 +22,7 @@ use super::upstream::Link;
 use super::view::{Field, Length};
 use super::{answers, hygiene, wire};
 use crate::domain::route::Upstream;
+use crate::sys::Stopwatch;
 
 /// How much of an answer's body is read at a time: a frame for the library.
 const FRAME: usize = 32 * 1024;
@@ -45,6 +46,7 @@ pub(super) async fn forward(
         None => Length::Chunked,
     };
     let again = repeatable(head, length);
+    let started = Stopwatch::start();
     let (to, link) = open(thread, passage, true).await?;
     let mut exchange = Exchange::new(thread, to, link, write(head, to, length)?, body);
     let within = spec.request_timeout.std();
@@ -56,6 +58,7 @@ pub(super) async fn forward(
         }
         answered => answered?,
     };
+    thread.meters.answered(spec.name.as_str(), started.elapsed());
     let mut receiving = Receiving { exchange: None };
     if exchange.down.body.ended() {
         exchange.end();

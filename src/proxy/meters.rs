@@ -17,6 +17,16 @@ use crate::sys::Stopwatch;
 use super::trace::Trace;
 use super::view::View;
 
+/// The bounds of the buckets that times are counted in, in seconds: a metric and its bounds. Without any an exporter could
+/// only guess, and several nodes could not be added up.
+pub const BUCKETS: [(&str, &[f64]); 2] = [
+    ("cardea_decision_seconds", &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]),
+    (
+        "cardea_upstream_seconds",
+        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0],
+    ),
+];
+
 /// Says what each metric is. Once, after the recorder is installed.
 pub fn describe() {
     metrics::describe_counter!(
@@ -45,6 +55,11 @@ pub fn describe() {
         "cardea_decision_seconds",
         metrics::Unit::Seconds,
         "From the head of a request to its decision"
+    );
+    metrics::describe_histogram!(
+        "cardea_upstream_seconds",
+        metrics::Unit::Seconds,
+        "From passing a request on to the head of the answer, by route"
     );
 }
 
@@ -136,6 +151,7 @@ impl Ended {
 pub(super) struct Meters {
     counters: RefCell<HashMap<(Box<str>, Ended), Counter, RandomState>>,
     decisions: Histogram,
+    upstreams: RefCell<HashMap<Box<str>, Histogram, RandomState>>,
     in_flight: Gauge,
     connections: Gauge,
     handshakes_failed: Counter,
@@ -147,6 +163,7 @@ impl Meters {
         Self {
             counters: RefCell::default(),
             decisions: histogram!("cardea_decision_seconds"),
+            upstreams: RefCell::default(),
             in_flight: gauge!("cardea_requests_in_flight"),
             connections: gauge!("cardea_connections"),
             handshakes_failed: counter!("cardea_tls_handshakes_failed_total"),
@@ -178,6 +195,18 @@ impl Meters {
     /// How long it took from the head to the decision.
     pub(super) fn decided(&self, after: Duration) {
         self.decisions.record(after.as_secs_f64());
+    }
+
+    /// How long an upstream took to begin its answer, with connecting and with what it had to be sent first.
+    pub(super) fn answered(&self, route: &str, after: Duration) {
+        let mut upstreams = self.upstreams.borrow_mut();
+        if let Some(histogram) = upstreams.get(route) {
+            histogram.record(after.as_secs_f64());
+            return;
+        }
+        let histogram = histogram!("cardea_upstream_seconds", "route" => route.to_owned());
+        histogram.record(after.as_secs_f64());
+        upstreams.insert(route.into(), histogram);
     }
 
     /// A connection was closed at once: its client has too many.

@@ -60,7 +60,7 @@ use crate::sys::Clock;
 
 pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalService};
 pub use crowd::Crowd;
-pub use meters::describe as describe_metrics;
+pub use meters::{BUCKETS, describe as describe_metrics};
 pub use refusals::Refusals;
 pub use serve::{Door, bind, spawn_thread};
 pub use stream::Entrance;

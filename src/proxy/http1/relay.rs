@@ -20,6 +20,7 @@ use crate::proxy::serve::{HEADROOM, SCRATCH};
 use crate::proxy::upstream::Link;
 use crate::proxy::view::{Field, Length};
 use crate::proxy::wire::{self, Body, Response};
+use crate::sys::Stopwatch;
 
 /// How much of an answer is read at a time, at first. Grows while the client takes everything at once, up to what the
 /// thread's buffer holds, and shrinks when it does not: what a slow client has not taken is kept for it.
@@ -42,6 +43,8 @@ pub(super) struct Relay<'r, 'c> {
     taken: usize,
     window: usize,
     stage: Stage,
+    /// Since when the upstream has it.
+    started: Stopwatch,
     keep: bool,
     /// Whether the answer may be silent for as long as it likes.
     lasting: bool,
@@ -93,6 +96,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         passage: &Passage<'_>,
         head: &Head<'_>,
     ) -> Result<Self, Failure> {
+        let started = Stopwatch::start();
         let (to, link) = open(carrying.thread, passage, true).await?;
         let mut up = Outflow::new(write(head, to, carrying.length)?, carrying.length == Length::Chunked);
         if carrying.body.ended() {
@@ -112,6 +116,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             taken: 0,
             window: WINDOW,
             stage: Stage::Waiting,
+            started,
             keep: carrying.keep,
             lasting: false,
             delivered: 0,
@@ -385,6 +390,8 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn answer_head(&mut self, read: &Response<'_>, method: &str, passage: &Passage<'_>) -> bool {
         let status = read.status;
         let old = self.carrying.old;
+        let route = passage.route().spec.name.as_str();
+        self.carrying.thread.meters.answered(route, self.started.elapsed());
         self.status = status;
         self.lasting = lasting(&read.fields);
         status_line(&mut self.out, status);

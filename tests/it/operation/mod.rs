@@ -1,6 +1,7 @@
 //! What operators live through: power cuts, databases that go away, wrong files, restarts.
 
 mod crash;
+mod metrics;
 mod outage;
 mod reload;
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use super::Site;
 use crate::support::free_port;
 
-fn public_route(name: &str, port: u16) -> String {
+pub(super) fn public_route(name: &str, port: u16) -> String {
     format!(
         "[[route]]\nname = \"{name}\"\nhost = \"{name}.cardea.localhost\"\nto = [\"http://127.0.0.1:{port}\"]\npublic = true\n\n"
     )
 }
 
 /// One request on a connection of its own; the whole answer.
-fn ask(site: &Site, host: &str) -> String {
+pub(super) fn ask(site: &Site, host: &str) -> String {
     let mut stream = TcpStream::connect(site.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     write!(stream, "GET / HTTP/1.1\r\nHost: {host}.cardea.localhost\r\nConnection: close\r\n\r\n").unwrap();
@@ -25,7 +25,7 @@ fn ask(site: &Site, host: &str) -> String {
 }
 
 /// An upstream that waits before it answers.
-fn slow_upstream(wait: Duration) -> u16 {
+pub(super) fn slow_upstream(wait: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
