@@ -15,6 +15,9 @@ mod exchange;
 mod forward;
 mod forward_auth;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod http1;
 mod http2;
