@@ -179,7 +179,7 @@ pub fn path(bytes: &[u8]) {
         // Whoever decodes once sees neither another separator, nor something that would be decoded again.
         let decoded = decode(path);
         assert!(!decoded.contains(&b'\\') && !path.contains("//") && !path.contains(';'), "{path}");
-        assert_eq!(decoded.iter().filter(|byte| **byte == b'/').count(), path.matches('/').count(), "{path}");
+        assert_eq!(decoded.split(|byte| *byte == b'/').count(), path.split('/').count(), "{path}");
         assert_eq!(decode_bytes(&decoded), decoded, "{path} can be decoded twice");
     }
 }
