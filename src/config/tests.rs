@@ -161,7 +161,7 @@ fn cases_of_files_and_values() -> Cases {
         ("not built: logo", with("[brand]\nlogo = { file = \"x\" }\n"), vec![("E0106", 4)]),
         ("not built: body limit", server("body_limit = \"1MiB\"\n"), vec![("E0106", 3)]),
         ("not built: health", route("allow = [\"signed-in\"]\nhealth = { path = \"/\" }\n"), vec![("E0106", 7)]),
-        ("not built: h2c upstream", with("[[route]]\nhost = \"a.example.com\"\nto = [\"h2c://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0106", 5)]),
+        ("an address that says which HTTP", with("[[route]]\nhost = \"a.example.com\"\nto = [\"h2c://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0306", 5)]),
         ("not built: console landing", with("[sign_in]\ndefault_landing = \"console\"\n"), vec![("E0106", 4)]),
         ("no public address", House::new("[server]\n"), vec![("E0107", 1)]),
         ("no host", with("[[route]]\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0107", 3)]),
