@@ -71,7 +71,9 @@ impl House {
     /// When the database or the master key will not do; the message says what to do.
     pub async fn build(loaded: &Loaded, machine: Machine) -> anyhow::Result<(Self, Queues)> {
         let settings = &loaded.settings;
-        let db = Db::open(&local::storage_url(settings)).await.context("the database cannot be opened")?;
+        let db = Db::open(&local::storage_url(&settings.storage.url))
+            .await
+            .context("the database cannot be opened")?;
         let now = machine.clock.now();
         let keys = Arc::new(keys::open(&db, &settings.master_keys, now, &*machine.chance).await?);
         let board = Arc::new(Board::new(db.clone(), reload::policy(loaded)).await?);

@@ -26,8 +26,8 @@ pub struct Local {
 
 /// Where the records are, in the words of the room that opens them.
 #[must_use]
-pub fn storage_url(settings: &Settings) -> store::StorageUrl {
-    match &settings.storage.url {
+pub fn storage_url(url: &StorageUrl) -> store::StorageUrl {
+    match url {
         StorageUrl::Postgres(url) => store::StorageUrl::Postgres(url.clone()),
         StorageUrl::Sqlite(file) => store::StorageUrl::Sqlite(file.clone()),
     }
@@ -35,11 +35,8 @@ pub fn storage_url(settings: &Settings) -> store::StorageUrl {
 
 /// Where the records are, for people: without passwords.
 #[must_use]
-pub fn storage_words(settings: &Settings) -> String {
-    match &settings.storage.url {
-        StorageUrl::Postgres(_) => "PostgreSQL".to_owned(),
-        StorageUrl::Sqlite(file) => format!("SQLite, {}", file.display()),
-    }
+pub fn storage_words(url: &StorageUrl) -> String {
+    storage_url(url).words()
 }
 
 /// What decisions are told besides routes.
@@ -81,7 +78,7 @@ impl Local {
         let settings = &loaded.settings;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let chance: Arc<dyn Chance> = Arc::new(OsChance);
-        let db = Db::open(&storage_url(settings)).await?;
+        let db = Db::open(&storage_url(&settings.storage.url)).await?;
         let ring = keys::open(&db, &settings.master_keys, clock.now(), &*chance).await?;
         let (ledger, refusals) = Ledger::new(64);
         let empty = Snapshot::compile(0, tree::Tree::default(), &[], &Rules::default());
@@ -101,7 +98,7 @@ impl Local {
         let controls = Controls {
             admin: Arc::new(admin),
             node: node_name(),
-            storage: storage_words(settings),
+            storage: storage_words(&settings.storage.url),
             started: None,
             reload: None,
             config_state: Box::new(|| "read for this command".to_owned()),

@@ -88,10 +88,12 @@ pub async fn serve(loaded: Loaded, options: config::Options) -> anyhow::Result<(
 /// When an address is taken, or the database or the master key will not do.
 pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -> anyhow::Result<Running> {
     // First of all: whoever holds the socket is the server of this folder, and nobody else touches its records.
+    local::storage_url(&loaded.settings.storage.url).stands()?;
     let control = &loaded.settings.server.control_socket;
     let socket = Socket::bind(control)
         .await
         .with_context(|| format!("cannot take commands at {}", control.display()))?;
+    alone(&loaded.settings)?;
     let metrics = recorder();
     let (house, queues) = House::build(&loaded, machine).await?;
     let house = Arc::new(house);
@@ -182,6 +184,16 @@ fn doors<'s>(
     apps.chain(asked).chain(server.http_redirect.iter().map(|address| (Entrance::Redirect, *address)))
 }
 
+/// Whether nobody listens on any of the addresses yet. The threads share theirs (`SO_REUSEPORT`), and would share them with
+/// another Cardea as well: people would come to one or the other by chance. A socket that shares nothing finds out.
+fn alone(settings: &Settings) -> anyhow::Result<()> {
+    let server = &settings.server;
+    for address in server.listen.iter().chain(&server.forward_auth_listen).chain(&server.http_redirect) {
+        std::net::TcpListener::bind(address).with_context(|| taken(*address))?;
+    }
+    Ok(())
+}
+
 fn taken(address: SocketAddr) -> String {
     format!("cannot listen on {address}; is another program, or another Cardea, using it?")
 }
@@ -192,7 +204,7 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>) -
     Controls {
         admin: Arc::clone(&house.admin),
         node: settings.server.listen.first().map_or_else(String::new, ToString::to_string),
-        storage: local::storage_words(settings),
+        storage: local::storage_words(&settings.storage.url),
         started: Some(house.machine.clock.now()),
         reload: Some(Box::new(move || {
             let reloader = Arc::clone(&reloads);
@@ -389,28 +401,30 @@ impl Reloader {
     pub async fn reload(&self, why: &str) -> Result<Vec<PathBuf>, (String, Vec<PathBuf>)> {
         let _turn = self.turn.lock().await;
         let now = self.house.machine.clock.now();
-        let refuse = |text: String, files: Vec<PathBuf>| {
+        let refuse = |cause: String, text: String, files: Vec<PathBuf>| {
             tracing::error!(%why, report = %text, "the new configuration is wrong; the old one stays in force");
-            self.house.config.refused(text.lines().next().unwrap_or_default(), now);
+            self.house.config.refused(&cause, now);
             Err((text, files))
         };
         let loaded = match config::load(&self.options, now) {
             Ok(loaded) => loaded,
             Err(report) => {
                 let files = report.files.clone();
-                return refuse(report.to_string(), files);
+                let cause = report.first_error().map_or_else(String::new, ToString::to_string);
+                return refuse(cause, report.to_string(), files);
             }
         };
         if let Err(error) = super::install::apply(&self.house, &loaded).await {
-            return refuse(format!("{error:#}"), loaded.files);
+            let text = format!("{error:#}");
+            return refuse(text.clone(), text, loaded.files);
         }
         if let Err(error) = self.house.board.rebuild(Some(reload::policy(&loaded))).await {
-            return refuse(error.to_string(), loaded.files);
+            return refuse(error.to_string(), error.to_string(), loaded.files);
         }
         if let (Some(front), Tls::Files(identities)) = (&self.front, &loaded.settings.tls)
             && let Err(error) = front.replace(identities)
         {
-            return refuse(error.to_string(), loaded.files);
+            return refuse(error.to_string(), error.to_string(), loaded.files);
         }
         self.house.sessions.policy_changed();
         let waiting = reload::needs_restart(&self.settings, &loaded.settings);

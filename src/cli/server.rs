@@ -12,11 +12,14 @@ use super::{Shell, Stop, output};
 pub(super) fn loaded(shell: &Shell) -> Result<config::Loaded, Stop> {
     match config::load(&shell.options, super::now()) {
         Ok(loaded) => Ok(loaded),
-        Err(report) => {
-            output::note(report.render(shell.screen.color_err).trim_end());
-            Err(Stop::usage("the configuration has errors"))
-        }
+        Err(report) => Err(faulty(shell, &report)),
     }
+}
+
+/// The faults of a configuration on the error output.
+pub(super) fn faulty(shell: &Shell, report: &config::Report) -> Stop {
+    output::note(report.render(shell.screen.color_err).trim_end());
+    Stop::usage("the configuration has errors")
 }
 
 pub(super) async fn serve(shell: &Shell) -> Result<u8, Stop> {
@@ -37,8 +40,8 @@ pub(super) async fn demo(wanted: Demo) -> Result<u8, Stop> {
 /// Opening a database brings its tables up to date.
 pub(super) async fn migrate(shell: &Shell) -> Result<u8, Stop> {
     let loaded = loaded(shell)?;
-    let url = app::local::storage_url(&loaded.settings);
-    let words = app::local::storage_words(&loaded.settings);
+    let url = app::local::storage_url(&loaded.settings.storage.url);
+    let words = url.words();
     match Db::open(&url).await {
         Ok(db) => {
             db.close().await;

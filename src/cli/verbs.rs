@@ -4,9 +4,11 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::app::control::{Answer, Circumstances, Client, Command, Exit, RoleWish, Typed, UserWish};
-use crate::app::local::Local;
+use crate::app::control::{self, Answer, Circumstances, Client, Command, Exit, RoleWish, Typed, UserWish};
+use crate::app::local::{Local, storage_url, storage_words};
+use crate::config::{self, Loaded, Whereabouts};
 use crate::domain::{AuditId, Timestamp};
+use crate::store::DbError;
 use crate::sys::{Clock as _, SystemClock};
 
 use super::args::{
@@ -24,21 +26,67 @@ enum Hand {
 }
 
 impl Hand {
-    async fn find(shell: &Shell) -> Result<Self, Stop> {
-        let loaded = server::loaded(shell)?;
-        let socket = &loaded.settings.server.control_socket;
-        match Client::connect(socket).await {
-            Ok(Some(client)) => Ok(Hand::Server(client)),
-            Ok(None) => match Box::pin(Local::open(&loaded)).await {
-                Ok(local) => Ok(Hand::Local(Box::new(local))),
-                Err(error) => {
-                    let down = error.downcast_ref::<crate::store::DbError>();
-                    let down = matches!(down, Some(crate::store::DbError::Unavailable(_)));
-                    let text = format!("{error:#}");
-                    Err(if down { Stop::unreachable(text) } else { Stop::refused(text) })
-                }
+    /// Whoever carries out a command that changes something, or one that only `reads`.
+    async fn find(shell: &Shell, reads: bool) -> Result<Self, Stop> {
+        let loaded = config::load(&shell.options, super::now());
+        let place = match &loaded {
+            Ok(loaded) => Whereabouts {
+                control_socket: loaded.settings.server.control_socket.clone(),
+                storage: Some(loaded.settings.storage.url.clone()),
             },
-            Err(error) => Err(Stop::unreachable(error.to_string())),
+            // The server goes on with what it read before, and so does whoever has to give it a command.
+            Err(report) => {
+                config::whereabouts(&shell.options, report).ok_or_else(|| server::faulty(shell, report))?
+            }
+        };
+        let unreachable = |error: control::Unreachable| Stop::unreachable(error.to_string());
+        match (Client::connect(&place.control_socket).await.map_err(unreachable)?, loaded) {
+            (Some(mut client), loaded) => {
+                Self::is_ours(&mut client, &place).await?;
+                if let Err(report) = loaded {
+                    warn(&report);
+                }
+                Ok(Hand::Server(client))
+            }
+            (None, Ok(loaded)) => Self::local(&loaded, reads).await,
+            (None, Err(report)) => Err(server::faulty(shell, &report)),
+        }
+    }
+
+    /// Whether the server that listens there has the records that the configuration names.
+    async fn is_ours(client: &mut Client, place: &Whereabouts) -> Result<(), Stop> {
+        let Some(ours) = place.storage.as_ref().map(storage_words) else { return Ok(()) };
+        let answer =
+            client.call(&Command::Where).await.map_err(|error| Stop::unreachable(error.to_string()))?;
+        let theirs = answer.json.get("storage").and_then(serde_json::Value::as_str).unwrap_or_default();
+        if theirs == ours {
+            return Ok(());
+        }
+        Err(Stop::refused(format!(
+            "the server at {} keeps its records elsewhere, so nothing was done.\n  the server:         {theirs}\n  this \
+             configuration: {ours}\nIf the server is yours and the file was changed, restart it; otherwise give this \
+             configuration a server.control_socket of its own",
+            place.control_socket.display()
+        )))
+    }
+
+    async fn local(loaded: &Loaded, reads: bool) -> Result<Self, Stop> {
+        let url = storage_url(&loaded.settings.storage.url);
+        let there = url.stands().map_err(|error| Stop::unreachable(error.to_string()))?;
+        if reads && !there {
+            return Err(Stop::unreachable(format!(
+                "no server runs here, and there is no database yet ({}); `cardea serve` makes it",
+                url.words()
+            )));
+        }
+        match Box::pin(Local::open(loaded)).await {
+            Ok(local) => Ok(Hand::Local(Box::new(local))),
+            Err(error) => {
+                let down = error.downcast_ref::<DbError>();
+                let down = matches!(down, Some(DbError::Unavailable(_) | DbError::Place(_)));
+                let text = format!("{error:#}");
+                Err(if down { Stop::unreachable(text) } else { Stop::refused(text) })
+            }
         }
     }
 
@@ -69,6 +117,16 @@ impl Hand {
     }
 }
 
+/// Says that the file is not what the server runs on. What only the server can read is no fault of the file.
+fn warn(report: &config::Report) {
+    if let Some(fault) = report.first_error().filter(|fault| fault.code != config::Code::SecretMissing) {
+        output::note(&format!(
+            "warning: the configuration in the files is wrong ({fault}); the server goes on with what it read before. \
+             `cardea check` says everything"
+        ));
+    }
+}
+
 pub(super) async fn run(shell: &Shell, words: Top) -> Result<u8, Stop> {
     match words {
         Top::Audit(Audit::Tail { follow: true, lines, .. }) => Box::pin(follow(shell, lines)).await,
@@ -81,7 +139,7 @@ pub(super) async fn run(shell: &Shell, words: Top) -> Result<u8, Stop> {
                     "a one-time link or code is shown on a terminal only; add --show-link to have it written here",
                 ));
             }
-            let mut hand = Hand::find(shell).await?;
+            let mut hand = Hand::find(shell, command.reads()).await?;
             let answer = hand.call(command).await;
             hand.close().await;
             let answer = answer?;
@@ -315,7 +373,7 @@ fn typed(from_input: bool) -> Result<Typed, Stop> {
 
 /// Shows the latest records, and then every new one, until interrupted.
 async fn follow(shell: &Shell, lines: i64) -> Result<u8, Stop> {
-    let mut hand = Hand::find(shell).await?;
+    let mut hand = Hand::find(shell, true).await?;
     let limit = lines.clamp(1, 10_000);
     let tail =
         Command::AuditTail { limit, tenant: None, action: None, actor: None, target: None, outcome: None };
@@ -361,7 +419,7 @@ async fn import(shell: &Shell, file: &Path) -> Result<u8, Stop> {
     if lines.is_empty() {
         return Err(Stop::usage(format!("{} has no lines", file.display())));
     }
-    let mut hand = Hand::find(shell).await?;
+    let mut hand = Hand::find(shell, false).await?;
     let (total, mut done, mut all) = (lines.len(), 0, Answer::default());
     for chunk in lines.chunks(AT_ONCE) {
         let answer = hand.call(Command::UserImport { lines: chunk.to_vec() }).await?;

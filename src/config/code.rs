@@ -88,6 +88,21 @@ impl Code {
     pub fn severity(self) -> Severity {
         if self.id().starts_with('E') { Severity::Error } else { Severity::Warning }
     }
+
+    /// Whether a key may be written where it is not seen: misspelt, in a part of the text or in a file that cannot be read.
+    pub(super) const fn hides_keys(self) -> bool {
+        matches!(
+            self,
+            Code::Unreadable
+                | Code::Syntax
+                | Code::Twice
+                | Code::UnknownKey
+                | Code::NotBuilt
+                | Code::WrongKind
+                | Code::Include
+                | Code::UnknownVariable
+        )
+    }
 }
 
 #[cfg(test)]

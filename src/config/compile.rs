@@ -9,15 +9,16 @@ use zeroize::Zeroizing;
 
 use super::Code;
 use super::desk::Desk;
-use super::kinds::{FactorMethod, SecretPlace, SecretRef, TlsMode, local};
+use super::kinds::{FactorMethod, FilePath, SecretPlace, SecretRef, TlsMode, local};
 use super::raw;
-use super::read::Written;
+use super::read::{Read as _, Written};
 use super::secrets::Care;
 use super::settings::{
     Bootstrap, Brand, Lockout, Log, MasterKeys, Mfa, PasswordPolicy, Server, SessionLimits, Settings, SignIn,
-    Storage, StorageUrl,
+    Storage, StorageUrl, Whereabouts,
 };
 use super::tls;
+use super::tree::{Node, Table, Value};
 use crate::domain::{EmailAddress, Password, Secret, Slug, Span, Username};
 
 /// The most bytes of a path of a Unix socket on Linux, `sun_path` less its final NUL.
@@ -32,7 +33,7 @@ pub(super) fn settings(root: &raw::Root, desk: &mut Desk<'_>) -> Option<Settings
     let storage = root.storage.0.as_ref().and_then(|raw| storage(raw, desk));
     let server = server(root, storage.as_ref(), desk);
     let tls = tls::front(root, desk);
-    let master_keys = root.secrets.0.as_ref().map(|raw| master_keys(raw, desk));
+    let master_keys = root.secrets.0.as_ref().and_then(|raw| master_keys(raw, desk));
     let session = root.session.0.as_ref().map(|raw| session(raw, desk));
     let sign_in = root.sign_in.0.as_ref().and_then(|raw| sign_in(raw, desk));
     let mfa = root.mfa.0.as_ref().map(|raw| mfa(raw, desk));
@@ -181,14 +182,23 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
     }
 }
 
+/// Where a running server is asked: as written, or by the storage. Two databases in one folder have a socket each.
+fn socket_path(
+    written: Option<&Written<FilePath>>,
+    storage: Option<&StorageUrl>,
+    desk: &Desk<'_>,
+) -> PathBuf {
+    match (written, storage) {
+        (Some(written), _) => desk.folder(written.spot).join(&written.value.0),
+        (None, Some(StorageUrl::Sqlite(path))) => path.with_extension("sock"),
+        (None, _) => PathBuf::from("/run/cardea/cardea.sock"),
+    }
+}
+
 fn control_socket(raw: &raw::Server, storage: Option<&Storage>, desk: &mut Desk<'_>) -> PathBuf {
-    let (path, spot) = match (&raw.control_socket.0, storage.map(|storage| &storage.url)) {
-        (Some(written), _) => (desk.folder(written.spot).join(&written.value.0), written.spot),
-        (None, Some(StorageUrl::Sqlite(path))) => {
-            (path.parent().unwrap_or(Path::new("")).join("cardea.sock"), raw.spot)
-        }
-        (None, _) => (PathBuf::from("/run/cardea/cardea.sock"), raw.spot),
-    };
+    let written = raw.control_socket.0.as_ref();
+    let spot = written.map_or(raw.spot, |written| written.spot);
+    let path = socket_path(written, storage.map(|storage| &storage.url), desk);
     if path.as_os_str().len() > MOST_SOCKET {
         desk.fault(
             Code::OutOfRange,
@@ -198,6 +208,29 @@ fn control_socket(raw: &raw::Server, storage: Option<&Storage>, desk: &mut Desk<
         .help(format!("write a server.control_socket of at most {MOST_SOCKET} bytes"));
     }
     path
+}
+
+/// Where the server of a configuration that is wrong elsewhere can be asked: the few keys that say so are read, and no other.
+/// `None` where one of them is wrong itself, or may be written where it was not seen: the usual place may be another server's.
+pub(super) fn whereabouts(root: &Node, whole: bool, desk: &mut Desk<'_>) -> Option<Whereabouts> {
+    let key = |section: &str, key: &str| root.get(section).and_then(|section| section.get(key));
+    let socket = match key("server", "control_socket") {
+        Some(node) => Some(Written::<FilePath>::read(node, desk)?),
+        None => None,
+    };
+    let url = match key("storage", "url") {
+        Some(node) => Some(SecretRef::read(node, desk)?),
+        None if whole => {
+            let nothing = Node { value: Value::Table(Table::new()), spot: root.spot };
+            raw::Storage::read(&nothing, desk).map(|usual| usual.url)
+        }
+        None => None,
+    };
+    let storage = url.and_then(|url| storage_url(&url, desk));
+    if storage.is_none() && socket.is_none() {
+        return None;
+    }
+    Some(Whereabouts { control_socket: socket_path(socket.as_ref(), storage.as_ref(), desk), storage })
 }
 
 fn storage(raw: &raw::Storage, desk: &mut Desk<'_>) -> Option<Storage> {
@@ -254,15 +287,10 @@ fn take(text: &Zeroizing<String>) -> String {
     text.as_str().to_owned()
 }
 
-fn master_keys(raw: &raw::Secrets, desk: &mut Desk<'_>) -> MasterKeys {
-    let current = raw.master_key.0.as_ref().and_then(|secret| desk.fetch_key(secret));
-    let previous: Vec<_> =
-        raw.previous_master_keys.iter().filter_map(|secret| desk.fetch_key(secret)).collect();
-    if let (None, Some(first)) = (&raw.master_key.0, raw.previous_master_keys.first()) {
-        desk.fault(Code::Contradiction, first.spot, "there are keys of the past and none of today")
-            .help("write secrets.master_key");
-    }
-    MasterKeys { current, previous }
+fn master_keys(raw: &raw::Secrets, desk: &mut Desk<'_>) -> Option<MasterKeys> {
+    let current = desk.fetch_key(&raw.master_key);
+    let previous = raw.previous_master_keys.iter().filter_map(|secret| desk.fetch_key(secret)).collect();
+    Some(MasterKeys { current: current?, previous })
 }
 
 fn session(raw: &raw::Session, desk: &mut Desk<'_>) -> SessionLimits {

@@ -45,6 +45,7 @@ pub use schema::{manual, schema};
 pub use settings::{
     Bootstrap, Brand, DataPlane, Landing, Lockout, Log, LogFormat, MasterKeys, Mfa, MfaRequire,
     PasswordPolicy, PublicUrl, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl, Tls,
+    Whereabouts,
 };
 
 /// Where to read from.
@@ -98,6 +99,18 @@ impl Loaded {
 /// With a report of everything that is wrong, at least one of it an error.
 pub fn load(options: &Options, now: Timestamp) -> Result<Loaded, Report> {
     load_from(options, &layer::USUAL.map(PathBuf::from), now)
+}
+
+/// Where the server of a refused configuration is asked: whoever has to stop somebody in a hurry needs its socket and nothing
+/// else. `None` where that cannot be told from what is written.
+#[must_use]
+pub fn whereabouts(options: &Options, refused: &Report) -> Option<Whereabouts> {
+    // No certificate is judged here.
+    let mut desk = Desk::new(options, Timestamp::from_millis(0));
+    let mut root = desk.read_files(&layer::USUAL.map(PathBuf::from))?;
+    desk.apply_environment(&mut root);
+    let whole = !refused.faults.iter().any(|fault| fault.code.hides_keys());
+    compile::whereabouts(&root, whole, &mut desk)
 }
 
 fn load_from(options: &Options, usual: &[PathBuf], now: Timestamp) -> Result<Loaded, Report> {

@@ -60,8 +60,8 @@ section! {
         http_redirect: Maybe<Written<SocketAddr>>,
         /// Where health (`/healthz`, `/readyz`) and metrics (`/metrics`) are served, without sign-in.
         ops_listen: Written<SocketAddr> = "127.0.0.1:9600",
-        /// The Unix socket over which the command line speaks to the running server. By default `cardea.sock` beside
-        /// the SQLite database, and `/run/cardea/cardea.sock` with PostgreSQL.
+        /// The Unix socket over which the command line speaks to the running server. By default it stands beside
+        /// the SQLite database and has its name, `cardea.sock` for `cardea.db`; with PostgreSQL `/run/cardea/cardea.sock`.
         control_socket: Maybe<Written<FilePath>>,
         /// Networks of the proxies in front, whose `X-Forwarded-For` is believed.
         trusted_proxies: Vec<Written<IpNet>> = [],
@@ -125,7 +125,7 @@ section! {
     /// What seals secrets in the records. A key is 32 bytes in base64; as a file it is readable by its owner alone.
     Secrets {
         /// Seals what is written from now on: `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
-        master_key: Maybe<SecretRef>,
+        master_key: SecretRef,
         /// Keys of the past, which still open what they sealed.
         previous_master_keys: Vec<SecretRef> = [],
     }
@@ -419,6 +419,14 @@ section! {
         /// What must hold besides, with what the route requires. `method:GET,HEAD` is another way to write `methods`.
         require: Vec<Written<How>> = [],
     }
+}
+
+/// How somebody comes by the value of a key that is missing, by the path of the key, where that is not plain.
+pub(super) fn how_to_get(path: &str) -> Option<&'static str> {
+    (path == "secrets.master_key").then_some(
+        "make one with `(umask 077; openssl rand -base64 32 > master.key)`, and write under [secrets] \
+         master_key = { file = \"master.key\" }; `cardea init` does both for a new configuration",
+    )
 }
 
 /// What a key that is still to come would do, by the path of the key. Everything below it is still to come, too.

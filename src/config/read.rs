@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Code;
 use super::desk::{Desk, nearest, row};
-use super::raw::not_built;
+use super::raw::{how_to_get, not_built};
 use super::tree::{Key, Node, Spot, Table, Value};
 use crate::domain::text::BadText;
 
@@ -296,8 +296,11 @@ impl Desk<'_> {
             let value = fallback(self);
             if value.is_none() {
                 let key = self.key();
-                self.fault(Code::Missing, owner.spot, format!("`{key}` is missing"))
-                    .help(format!("write `{name} = …`; docs/configuration.md says what it takes"));
+                let help = how_to_get(&key).map_or_else(
+                    || format!("write `{name} = …`; docs/configuration.md says what it takes"),
+                    str::to_owned,
+                );
+                self.fault(Code::Missing, owner.spot, format!("`{key}` is missing")).help(help);
             }
             value
         };

@@ -76,6 +76,16 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    /// In one line: `cardea.toml:12:1: error[E0105] unknown key`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}[{}] {}", self.severity().as_str(), self.code.id(), self.message)
+    }
+}
+
 /// How many of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -114,6 +124,12 @@ impl Report {
     #[must_use]
     pub fn errors(&self) -> usize {
         self.faults.iter().filter(|fault| fault.severity() == Severity::Error).count()
+    }
+
+    /// The first thing that refuses the configuration.
+    #[must_use]
+    pub fn first_error(&self) -> Option<&Fault> {
+        self.faults.iter().find(|fault| fault.severity() == Severity::Error)
     }
 
     /// For people, one paragraph per fault.

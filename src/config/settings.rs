@@ -167,11 +167,20 @@ pub enum StorageUrl {
     Sqlite(PathBuf),
 }
 
+/// Where a running server is asked, and where its records are.
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
+    /// The Unix socket that the command line speaks to.
+    pub control_socket: PathBuf,
+    /// Where records are kept; `None` when that is a secret that cannot be read here.
+    pub storage: Option<StorageUrl>,
+}
+
 /// `[secrets]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct MasterKeys {
     /// Seals what is written from now on.
-    pub current: Option<Secret<[u8; 32]>>,
+    pub current: Secret<[u8; 32]>,
     /// Open what was sealed before.
     pub previous: Vec<Secret<[u8; 32]>>,
 }

@@ -37,6 +37,12 @@ impl House {
             options: Options { file: Some(folder.path().join("cardea.toml")), ..Options::default() },
             folder,
         };
+        // Nothing goes without a master key; most texts are about something else.
+        let house = if text.contains("[secrets]") {
+            house
+        } else {
+            house.variable("CARDEA_SECRETS__MASTER_KEY", KEY)
+        };
         house.file("cardea.toml", text)
     }
 
@@ -65,8 +71,14 @@ impl House {
         self.file("cardea.toml", &text.replace("http://10.", "https://10."))
     }
 
-    fn variable(mut self, name: &str, value: &str) -> Self {
-        self.options.environment.push((name.to_owned(), value.to_owned()));
+    fn variable(self, name: &str, value: &str) -> Self {
+        let mut house = self.without(name);
+        house.options.environment.push((name.to_owned(), value.to_owned()));
+        house
+    }
+
+    fn without(mut self, name: &str) -> Self {
+        self.options.environment.retain(|(known, _)| known != name);
         self
     }
 
@@ -181,6 +193,7 @@ fn cases_of_files_and_values() -> Cases {
         ("text for a list", with("[[route]]\nhost = \"a.example.com\"\nto = \"http://10.0.0.1\"\nallow = [\"signed-in\"]\n"), vec![("E0108", 5)]),
         ("one bracket", with("[route]\nhost = \"a.example.com\"\n"), vec![("E0108", 3)]),
         ("text for a section", House::new("log = \"info\"\n[server]\npublic_url = \"https://a.example.com\"\n"), vec![("E0108", 1)]),
+        ("no master key", with("").without("CARDEA_SECRETS__MASTER_KEY"), vec![("E0107", 1)]),
         ("a secret of two places", with("[secrets]\nmaster_key = { file = \"a\", env = \"B\" }\n"), vec![("E0108", 4)]),
         ("a number for a secret", with("[secrets]\nmaster_key = 5\n"), vec![("E0108", 4)]),
         ("networks as a list", House::new(&format!("networks = []\n{SERVER}")), vec![("E0108", 1)]),
@@ -268,7 +281,7 @@ fn cases_of_files_and_values() -> Cases {
         ("a site that is none", route("websocket = true\norigins = [\"null\"]\nallow = [\"signed-in\"]\n"), vec![("E0301", 7)]),
         ("any site", route("websocket = true\norigins = [\"https://*.example\"]\nallow = [\"signed-in\"]\n"), vec![("E0301", 7)]),
         ("nothing to enrol", with("[mfa]\nmethods = [\"recovery\"]\n"), vec![("E0310", 4)]),
-        ("old keys alone", with("[secrets]\nprevious_master_keys = [{ file = \"k\" }]\n").file("k", KEY), vec![("E0310", 4)]),
+        ("old keys alone", with("[secrets]\nprevious_master_keys = [{ file = \"k\" }]\n").file("k", KEY), vec![("E0107", 3)]),
         ("another version", House::new(&format!("config_version = 2\n{SERVER}")), vec![("E0311", 1)]),
         ("open metrics", server("ops_listen = \"0.0.0.0:9600\"\n"), vec![("W0308", 3)]),
         ("a local name for everybody", House::new("[server]\npublic_url = \"https://access.localhost\"\nlisten = [\"0.0.0.0:1\"]\ntrusted_proxies = [\"10.0.0.1\"]\n[tls]\nmode = \"off\"\n"), vec![("W0309", 2)]),
@@ -485,7 +498,7 @@ fn no_report_obeys_the_file() {
 
 #[test]
 fn the_smallest_has_every_default() {
-    let loaded = House::new(include_str!("../../config/smallest.toml")).loaded();
+    let loaded = House::new(include_str!("../../config/smallest.toml")).file("master.key", KEY).loaded();
     assert_eq!(loaded.report, Report::default());
     let Settings {
         server,
@@ -513,7 +526,7 @@ fn the_smallest_has_every_default() {
         matches!(storage.url, StorageUrl::Sqlite(path) if path == Path::new("/var/lib/cardea/cardea.db"))
     );
     assert_eq!(storage.lease, Span::seconds(15));
-    assert!(master_keys.current.is_none() && master_keys.previous.is_empty());
+    assert!(master_keys.previous.is_empty());
     assert_eq!(log, Log { level: "info".to_owned(), format: LogFormat::Json });
     assert_eq!(session, SessionLimits { idle: Span::hours(8), absolute: Span::hours(24), per_user: 10 });
     assert_eq!(sign_in.password, PasswordPolicy { min_length: 12, check_common: true });
@@ -527,7 +540,7 @@ fn the_smallest_has_every_default() {
     let [route] = routes.as_slice() else { panic!() };
     assert_eq!((route.name.as_str(), route.title.as_str(), route.prefix.as_str()), ("wiki", "wiki", ""));
     assert_eq!(route.tenant.as_ref().map(Slug::as_str), Some("default"));
-    assert!(route.source.0.ends_with("cardea.toml:7"), "{}", route.source);
+    assert!(route.source.0.ends_with("cardea.toml:10"), "{}", route.source);
     assert_eq!(route.headers.name, "cardea");
     assert!(route.listed && route.explain_refusals && route.pass_host && route.private_answers);
     assert_eq!((route.case, route.unusual), (HostCase::Unknown, Unusual::default()));
@@ -593,7 +606,6 @@ fn the_complete_example_has_every_key() {
     let house = House::new(text).file("master.key", &format!("{KEY}\n"));
     let loaded = house.loaded();
     assert_eq!(loaded.report, Report::default(), "{}", loaded.report);
-    assert!(loaded.settings.master_keys.current.is_some());
     assert_eq!(loaded.summary(), "2 files, 2 routes, 2 roles, 1 tenant");
     let reports = &loaded.objects.routes[1];
     assert_eq!(reports.rules.len(), 4);
@@ -642,7 +654,7 @@ fn the_starter_loads() {
         });
         let loaded = House::new(&text).file("master.key", &key_file(&[7; 32])).loaded();
         assert_eq!(loaded.report, Report::default(), "{}", loaded.report);
-        assert_eq!(loaded.settings.master_keys.current.unwrap().expose(), &[7; 32]);
+        assert_eq!(loaded.settings.master_keys.current.expose(), &[7; 32]);
         assert_eq!(loaded.settings.brand.name, "Zugang Süd\\");
     }
 }
@@ -678,6 +690,7 @@ fn files_are_put_together_in_the_order_of_their_names() {
 #[test]
 fn the_environment_overrides() {
     let house = with("[log]\nlevel = 5\n")
+        .without("CARDEA_SECRETS__MASTER_KEY")
         .file("url", "sqlite:x.db\n")
         .file("password", "correct horse\n")
         .variable("PATH", "/bin")
@@ -715,14 +728,13 @@ fn the_environment_overrides() {
     assert!(matches!(settings.storage.url, StorageUrl::Sqlite(path) if path == Path::new("x.db")));
     let bootstrap = settings.bootstrap.unwrap();
     assert_eq!((bootstrap.username.as_str(), bootstrap.password.expose()), ("root", "correct horse"));
-    assert!(settings.master_keys.current.is_some());
     assert_eq!(loaded.overrides.len(), 9);
     assert!(loaded.files.contains(&url) && loaded.files.contains(&password));
 }
 
 #[test]
 fn where_the_file_is_looked_for() {
-    let house = with("");
+    let house = with("[secrets]\nmaster_key = { file = \"k\" }\n").file("k", KEY);
     let path = house.options.file.clone().unwrap();
     let nowhere = house.folder.path().join("nowhere.toml");
     let named = Options {
@@ -745,11 +757,50 @@ fn relative_paths_are_relative_to_their_file() {
     ))
     .file("conf.d/keys.toml", "[secrets]\nmaster_key = { file = \"master.key\" }\n")
     .file("conf.d/master.key", KEY);
-    let settings = house.loaded().settings;
     let data = house.folder.path().join("data");
+    let house = house.without("CARDEA_SECRETS__MASTER_KEY");
+    let settings = house.loaded().settings;
     assert!(matches!(settings.storage.url, StorageUrl::Sqlite(path) if path == data.join("c.db")));
-    assert_eq!(settings.server.control_socket, data.join("cardea.sock"));
-    assert!(settings.master_keys.current.is_some());
+    assert_eq!(settings.server.control_socket, data.join("c.sock"));
+}
+
+/// Whoever has to stop somebody needs the socket of the running server, whatever else is wrong with the file by now.
+#[test]
+fn the_server_is_found_by_what_is_left_of_a_file() {
+    let found = |text: &str| {
+        let house = House::new(text).without("CARDEA_SECRETS__MASTER_KEY");
+        let report = house.load().unwrap_err();
+        let found = whereabouts(&house.options, &report);
+        found.map(|it| {
+            (
+                it.control_socket.strip_prefix(house.folder.path()).unwrap_or(&it.control_socket).to_owned(),
+                it.storage.is_some(),
+            )
+        })
+    };
+    let storage = "[storage]\nurl = \"sqlite:data/x.db\"\n";
+    let socket = "[server]\ncontrol_socket = \"run/a.sock\"\n";
+    for (wrong, text, expected) in [
+        ("a key that nobody knows", format!("foo = 1\n{SERVER}{storage}"), Some(("data/x.sock", true))),
+        ("no TOML", format!("{SERVER}{storage}foo =\n"), Some(("data/x.sock", true))),
+        ("no server", storage.to_owned(), Some(("data/x.sock", true))),
+        ("no more than the socket", socket.to_owned(), Some(("run/a.sock", true))),
+        (
+            "a secret that is somewhere else",
+            format!("{socket}[storage]\nurl = {{ file = \"gone\" }}\n"),
+            Some(("run/a.sock", false)),
+        ),
+        ("nothing said, and nothing hidden", SERVER.to_owned(), Some(("/var/lib/cardea/cardea.sock", true))),
+        // The usual place may be another server's.
+        ("a section that nobody knows", format!("{SERVER}[storag]\nurl = \"sqlite:x.db\"\n"), None),
+        ("a head without its end", format!("{SERVER}[storage\nurl = \"sqlite:x.db\"\n"), None),
+        ("a storage that is none", format!("{SERVER}[storage]\nurl = 5\n"), None),
+        ("a secret that cannot be read", format!("{SERVER}[storage]\nurl = {{ file = \"gone\" }}\n"), None),
+        ("a socket that is none", format!("{storage}[server]\ncontrol_socket = 5\n"), None),
+    ] {
+        let expected = expected.map(|(path, storage)| (Path::new(path).to_owned(), storage));
+        assert_eq!(found(&text), expected, "{wrong}");
+    }
 }
 
 #[test]
@@ -837,7 +888,7 @@ fn defaults_are_told_and_true() {
     write(&mut text, "", &schema());
     let list = |line: &str| ["tenant", "role", "group", "route"].iter().any(|list| line.starts_with(list));
     let text = text.lines().filter(|line| !list(line)).collect::<Vec<_>>().join("\n") + "\n";
-    let told = House::new(&format!("{text}{SERVER}")).loaded();
+    let told = House::new(&format!("{text}{SERVER}")).variable("CARDEA_SECRETS__MASTER_KEY", KEY).loaded();
     let plain = with("").loaded();
     assert_eq!(format!("{:?}", told.settings), format!("{:?}", plain.settings));
 }

@@ -16,6 +16,9 @@ pub enum DbError {
         /// Which column, and why.
         why: String,
     },
+    /// Where the database should be there is none, or something else.
+    #[error("{0}")]
+    Place(String),
     /// An earlier statement of this transaction failed; nothing more can be done in it.
     #[error("the transaction has already failed")]
     Failed,
@@ -47,6 +50,18 @@ impl std::fmt::Display for Quiet {
 }
 
 impl DbError {
+    /// The same with the file that it is about.
+    pub(super) fn of_file(self, file: &std::path::Path) -> Self {
+        let file = file.display();
+        match self {
+            DbError::Unavailable(Quiet(text)) => DbError::Unavailable(Quiet(format!("{file}: {text}"))),
+            DbError::Other(Quiet(text)) => DbError::Place(format!(
+                "{file} cannot be used as a database: {text}. Mend storage.url, or put a backup in its place"
+            )),
+            other => other,
+        }
+    }
+
     /// An error of our own making about the database as a whole.
     pub(super) fn other(what: impl Into<String>) -> Self {
         DbError::Other(Quiet(what.into()))

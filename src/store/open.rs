@@ -1,6 +1,6 @@
 //! Opening a database: migrations first, on a connection of their own, then the pools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,57 @@ pub enum StorageUrl {
     Sqlite(PathBuf),
 }
 
+impl StorageUrl {
+    /// Where that is, for people and without passwords: the same words for the same database, however it is written.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            StorageUrl::Sqlite(file) => format!("SQLite, {}", full(file).display()),
+            StorageUrl::Postgres(url) => match PgConnectOptions::from_str(url.expose()) {
+                Ok(at) => {
+                    let host = at
+                        .get_socket()
+                        .map_or_else(|| at.get_host().to_owned(), |it| it.display().to_string());
+                    let name = at.get_database().unwrap_or_else(|| at.get_username());
+                    format!("PostgreSQL, {name} on {host}:{}", at.get_port())
+                }
+                Err(_) => "PostgreSQL".to_owned(),
+            },
+        }
+    }
+
+    /// Whether there is a database; a server of PostgreSQL is not asked.
+    ///
+    /// # Errors
+    /// When there is not even the folder for one: making it would hide that the path is wrong.
+    pub fn stands(&self) -> Result<bool, DbError> {
+        let StorageUrl::Sqlite(file) = self else { return Ok(true) };
+        match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+                Err(DbError::Place(format!(
+                    "there is no folder {} for the database; make it, or mend storage.url",
+                    folder.display()
+                )))
+            }
+            _ => Ok(file.exists()),
+        }
+    }
+}
+
+/// A path that does not depend on where the program stands, nor on links; as far as there is something.
+fn full(file: &Path) -> PathBuf {
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let whole = || Some(std::fs::canonicalize(folder).ok()?.join(file.file_name()?));
+    std::fs::canonicalize(file)
+        .ok()
+        .or_else(whole)
+        .or_else(|| std::path::absolute(file).ok())
+        .unwrap_or_else(|| file.to_owned())
+}
+
 /// What this room is told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -39,9 +90,10 @@ impl Db {
     /// # Errors
     /// When it cannot be reached, was migrated by a newer program, or a migration fails.
     pub async fn open(url: &StorageUrl) -> Result<Db, DbError> {
+        url.stands()?;
         let pools = match url {
             StorageUrl::Postgres(url) => postgres(url.expose()).await?,
-            StorageUrl::Sqlite(file) => sqlite(file).await?,
+            StorageUrl::Sqlite(file) => sqlite(file).await.map_err(|error| error.of_file(file))?,
         };
         Ok(Db { pools, hub: broadcast::channel(64).0, watermark: Arc::new(Watermark::default()) })
     }
@@ -69,7 +121,7 @@ impl Db {
     ///
     /// # Errors
     /// When the file exists, or on PostgreSQL, which has tools of its own.
-    pub async fn backup(&self, to: &std::path::Path) -> Result<(), DbError> {
+    pub async fn backup(&self, to: &Path) -> Result<(), DbError> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let Pools::Sqlite { write, .. } = &self.pools else {
             return Err(DbError::other("copies of a PostgreSQL database are made with pg_dump"));
@@ -90,7 +142,7 @@ impl Db {
     }
 }
 
-async fn sqlite(file: &std::path::Path) -> Result<Pools, DbError> {
+async fn sqlite(file: &Path) -> Result<Pools, DbError> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .journal_mode(SqliteJournalMode::Wal)
@@ -125,7 +177,7 @@ async fn sqlite(file: &std::path::Path) -> Result<Pools, DbError> {
 }
 
 /// Nobody but the owner reads the records.
-fn private(file: &std::path::Path) -> Result<(), DbError> {
+fn private(file: &Path) -> Result<(), DbError> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
         .map_err(|error| DbError::other(format!("cannot make {} private: {error}", file.display())))

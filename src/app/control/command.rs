@@ -249,6 +249,43 @@ pub enum Command {
     UserShow { user: String },
     /// Stops somebody.
     UserSuspend { user: String, reason: String, lasts: Option<Span> },
+    /// Where the records are: whoever connects makes sure that it is the server they mean.
+    Where,
     /// Who may open an address, or holds a permission.
     WhoCan { what: String, at: Option<String>, given: Circumstances },
+}
+
+impl Command {
+    /// Whether it changes nothing: then it makes no database either.
+    #[must_use]
+    pub const fn reads(&self) -> bool {
+        matches!(
+            self,
+            Command::AuditAfter { .. }
+                | Command::AuditShow { .. }
+                | Command::AuditTail { .. }
+                | Command::Can { .. }
+                | Command::DbBackup { .. }
+                | Command::DbCheck
+                | Command::DeptList { .. }
+                | Command::Explain { .. }
+                | Command::GroupList { .. }
+                | Command::GroupShow { .. }
+                | Command::OrgList { .. }
+                | Command::Reload
+                | Command::RoleDiff { .. }
+                | Command::RoleList { .. }
+                | Command::RoleShow { .. }
+                | Command::SessionList { .. }
+                | Command::SessionShow { .. }
+                | Command::Status
+                | Command::TenantList
+                | Command::TenantShow { .. }
+                | Command::UserExport { .. }
+                | Command::UserList { .. }
+                | Command::UserShow { .. }
+                | Command::Where
+                | Command::WhoCan { .. }
+        )
+    }
 }

@@ -153,6 +153,7 @@ impl Desk<'_> {
             }
             C::UserShow { user } => sent(self.user_show(&user)).await,
             C::UserSuspend { user, reason, lasts } => sent(self.user_suspend(&user, &reason, lasts)).await,
+            C::Where => Ok(Answer::facts(&[("storage", self.controls.storage.clone())])),
             C::WhoCan { what, at, given } => sent(self.who_can(&what, at, &given)).await,
         }
     }

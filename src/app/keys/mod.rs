@@ -3,7 +3,7 @@
 //! Sealed rows that the master key does not open end the start. A new key in their place would silently sign everybody
 //! out, and lose every second factor.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use crate::config::MasterKeys;
@@ -13,7 +13,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
 use crate::domain::{Actor, AuditEvent, Chance, KeyId, Outcome, Secret, Span, Timestamp};
 use crate::store::keys::{self, SealedKey};
-use crate::store::{Conn, Db, Tx, audit, credentials};
+use crate::store::{Db, Tx, audit, credentials};
 
 /// The purpose of the secret from which web keys are derived.
 const WEB: &str = "web";
@@ -26,24 +26,14 @@ const PUBLISHED: Span = Span::hours(1);
 /// Opens the keys of an installation, or makes them on a database that has none.
 ///
 /// # Errors
-/// When there is no master key, or it does not open what is sealed.
+/// When the master key does not open what is sealed.
 pub async fn open(
     db: &Db,
     master: &MasterKeys,
     now: Timestamp,
     chance: &dyn Chance,
 ) -> anyhow::Result<Keyring> {
-    let Some(current) = &master.current else {
-        let sealed = holds_sealed(&mut db.read().await?).await?;
-        if sealed {
-            bail!(
-                "the database has sealed records and no master key is configured: set secrets.master_key to the key \
-                 they were sealed with. Cardea never makes a new one in its place"
-            );
-        }
-        bail!("no master key is configured: set secrets.master_key (`cardea init` makes one)");
-    };
-    let sealer = Sealer::new(current.expose(), &master.previous)?;
+    let sealer = Sealer::new(master.current.expose(), &master.previous)?;
     let rows = keys::all(&mut db.read().await?).await?;
     let rows = if rows.is_empty() { first(db, &sealer, now, chance).await? } else { rows };
     let web = rows.iter().rfind(|row| row.purpose == WEB && row.retired_at.is_none());
@@ -109,10 +99,6 @@ pub async fn check(db: &Db, sealer: &Sealer) -> anyhow::Result<usize> {
             .with_context(|| format!("the second factor of user {user}"))?;
     }
     Ok(rows.len() + factors.len())
-}
-
-async fn holds_sealed(conn: &mut Conn) -> anyhow::Result<bool> {
-    Ok(!keys::all(conn).await?.is_empty() || !credentials::sealed_factors(conn).await?.is_empty())
 }
 
 /// The first keys of an installation. Two nodes may start at once: whoever comes second finds those of the first.

@@ -43,9 +43,13 @@ fn proxy_25_development_certificates_are_made_and_an_authority_is_kept() {
     assert!(read("ca.pem") != ca && read("ca.key") != key);
 
     // A gateway can be configured with them, and says what it shows.
-    let text = "[server]\npublic_url = \"https://access.cardea.localhost\"\n[storage]\nurl = \"sqlite:x.db\"\n[tls]\nmode = \"files\"\n\
+    let text = "[server]\npublic_url = \"https://access.cardea.localhost\"\n[storage]\nurl = \"sqlite:x.db\"\n[secrets]\n\
+                master_key = { file = \"master.key\" }\n[tls]\nmode = \"files\"\n\
                 cert = \"certs/dev.pem\"\nkey = { file = \"certs/dev.key\" }\n";
     std::fs::write(folder.path().join("cardea.toml"), text).unwrap();
+    let key = folder.path().join("master.key");
+    std::fs::write(&key, cardea::config::key_file(&[7; 32]).as_bytes()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let checked = cardea(folder.path(), &["check", "--strict"]);
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
     let listed = cardea(folder.path(), &["cert", "list"]);

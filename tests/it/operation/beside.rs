@@ -1,0 +1,169 @@
+//! The command line beside a server that runs: which server it finds, and what it does when the file is broken meanwhile.
+
+use std::process::{Command, Output};
+
+use super::Site;
+use crate::support::free_port;
+
+/// What a command said, both outputs, and its exit code.
+fn said(output: &Output) -> (Option<i32>, String) {
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
+}
+
+impl Site {
+    /// Runs the program with these words in the folder.
+    fn run(&self, words: &str) -> (Option<i32>, String) {
+        self.run_with("cardea.toml", words)
+    }
+
+    /// The same with another file.
+    fn run_with(&self, file: &str, words: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+        command.args(words.split_whitespace()).arg("--config").arg(self.path(file));
+        command.current_dir(self.folder.path()).env_remove("CARDEA_CONFIG");
+        said(&command.output().unwrap())
+    }
+
+    /// Writes a further file: this one's text with something else in place of another.
+    fn variant(&self, file: &str, changes: &[(&str, &str)]) {
+        let mut text = std::fs::read_to_string(self.path("cardea.toml")).unwrap();
+        for (from, to) in changes {
+            assert!(text.contains(from), "no {from} in {text}");
+            text = text.replace(from, to);
+        }
+        std::fs::write(self.path(file), text).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_keeps_nobody_from_stopping_somebody() {
+    let site = Site::new(None);
+    site.write("");
+    let running = site.serve();
+    let made = site.run("user create mallory --show-link");
+    assert_eq!(made.0, Some(0), "{}", made.1);
+    site.write("[nonsense]\nfoo = 1\n");
+    for words in ["user list", "user suspend mallory --reason gone --yes", "session revoke-all mallory --yes"]
+    {
+        let (code, text) = site.run(words);
+        assert_eq!(code, Some(0), "{words}: {text}");
+        assert!(
+            text.contains("warning: the configuration in the files is wrong") && text.contains("E0105"),
+            "{text}"
+        );
+    }
+    assert!(site.run("user show mallory").1.contains("suspended"));
+    // The server has noticed as well, and names the error and not some warning before it.
+    let began = std::time::Instant::now();
+    loop {
+        let (code, text) = site.run("status");
+        assert_eq!(code, Some(0), "{text}");
+        if text.contains("stale since") {
+            assert!(text.contains("error[E0105] unknown key `nonsense`"), "{text}");
+            break;
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{text}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(running.stop().success());
+    // Without a server, the file is needed.
+    let (code, text) = site.run("user list");
+    assert!(code == Some(2) && text.contains("error[E0105]"), "{code:?} {text}");
+}
+
+#[test]
+fn a_command_reaches_the_server_of_its_own_database_or_none() {
+    let site = Site::new(None);
+    site.write("");
+    let running = site.serve();
+    // Its own database and the socket of the server: nothing is done.
+    site.variant("other.toml", &[("/cardea.db", "/other.db")]);
+    let (code, text) = site.run_with("other.toml", "user create mallory --show-link");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("nothing was done") && text.contains("other.db") && text.contains("cardea.db"),
+        "{text}"
+    );
+    // The socket that goes with its database: no server there, so it is done there.
+    site.variant("third.toml", &[("/cardea.db", "/third.db"), ("control_socket", "# control_socket")]);
+    let (code, text) = site.run_with("third.toml", "user create linus --show-link");
+    assert_eq!(code, Some(0), "{text}");
+    let (_, text) = site.run("user list");
+    assert!(!text.contains("mallory") && !text.contains("linus"), "{text}");
+    assert!(site.run_with("third.toml", "user list").1.contains("linus"));
+    // However the same file is written, it is the same.
+    std::os::unix::fs::symlink(site.folder.path(), site.path("here")).unwrap();
+    site.variant("fourth.toml", &[("/cardea.db", "/here/../cardea.db")]);
+    let (code, text) = site.run_with("fourth.toml", "user list");
+    assert_eq!(code, Some(1), "..: a folder above the link's, {text}");
+    site.variant("fifth.toml", &[("/cardea.db", "/here/cardea.db")]);
+    let (code, text) = site.run_with("fifth.toml", "user list");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(running.stop().success());
+}
+
+#[test]
+fn two_gateways_do_not_share_a_port() {
+    let (one, other) = (Site::new(None), Site::new(None));
+    one.write("");
+    let running = one.serve();
+    other.write("");
+    other.variant("cardea.toml", &[(&format!(":{}\"", other.port), &format!(":{}\"", one.port))]);
+    let (code, text) = said(&other.command("serve").output().unwrap());
+    assert!(
+        code == Some(1) && text.contains(&format!("cannot listen on {}", one.address())),
+        "{code:?} {text}"
+    );
+    assert!(!other.path("cardea.db").exists(), "nothing was touched");
+    let demo = Command::new(env!("CARGO_BIN_EXE_cardea"))
+        .args(["demo", "--listen", &one.address().to_string()])
+        .output()
+        .unwrap();
+    let (code, text) = said(&demo);
+    assert!(code == Some(1) && text.contains("cannot listen on"), "{code:?} {text}");
+    assert!(running.stop().success());
+    let _ = free_port();
+}
+
+#[test]
+fn a_wrong_path_makes_no_empty_installation() {
+    let mut site = Site::new(None);
+    site.storage = format!("sqlite:{}/nosuch/dir/c.db", site.folder.path().display());
+    site.write("");
+    site.variant("cardea.toml", &[("control_socket", "# control_socket")]);
+    for words in ["serve", "status", "user create grace --show-link", "db migrate"] {
+        let (code, text) = site.run(words);
+        assert!(code != Some(0) && text.contains("there is no folder"), "{words}: {code:?} {text}");
+    }
+    assert!(!site.path("nosuch").exists());
+    // Looking makes no database either.
+    site.storage = format!("sqlite:{}/c.db", site.folder.path().display());
+    site.write("");
+    for words in ["status", "user list", "audit tail", "db check"] {
+        let (code, text) = site.run(words);
+        assert!(code == Some(4) && text.contains("there is no database yet"), "{words}: {code:?} {text}");
+    }
+    assert!(!site.path("c.db").exists());
+    assert_eq!(site.run("user create grace --show-link").0, Some(0));
+    assert_eq!(site.run("user list").0, Some(0));
+    // What is no database is named, with what to do.
+    std::fs::write(site.path("c.db"), "junk, and more than a little of it\n".repeat(100)).unwrap();
+    for words in ["serve", "user list"] {
+        let (code, text) = site.run(words);
+        let fine = text.contains("c.db") && text.contains("Mend storage.url");
+        assert!(code != Some(0) && fine, "{words}: {code:?} {text}");
+    }
+}
+
+#[test]
+fn what_serve_refuses_check_refuses() {
+    let site = Site::new(None);
+    site.write("");
+    site.variant("cardea.toml", &[("master_key", "# master_key")]);
+    let (code, text) = site.run("check");
+    assert!(code == Some(2) && text.contains("`secrets.master_key` is missing"), "{code:?} {text}");
+    assert!(text.contains("openssl rand -base64 32"), "{text}");
+    assert_eq!(site.run("serve").0, Some(2));
+}
