@@ -123,6 +123,10 @@ pub(super) trait Witness {
     const ALL: bool;
     /// A clause was evaluated.
     fn note(&mut self, clause: impl FnOnce() -> Clause);
+    /// Whether the request comes from somewhere. Nothing is let through from nowhere.
+    fn placed(&self) -> bool {
+        true
+    }
 }
 
 /// Enforcement: nobody listens.
@@ -137,6 +141,8 @@ impl Witness for Silent {
 struct Verdict {
     deny: Option<Denial>,
     prompt: Option<Prompt>,
+    /// Something could not be looked at.
+    unknown: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -204,7 +210,7 @@ pub(super) fn evaluate<'a, W: Witness>(
         witness.note(|| Clause::new("session", Mark::Failed, "nobody is signed in".into()));
         return Decision::SignIn { again: false };
     };
-    let mut verdict = Verdict { deny: None, prompt: None };
+    let mut verdict = Verdict { deny: None, prompt: None, unknown: false };
     let steps: [fn(&mut Step<'_, '_, W>); 5] = [account, tenant, deny, grants, require];
     for step in steps {
         let mut on = Step { snapshot, route, rule, caller, request, witness, verdict: &mut verdict };
@@ -212,6 +218,9 @@ pub(super) fn evaluate<'a, W: Witness>(
         if !W::ALL && verdict.deny.is_some() {
             break;
         }
+    }
+    if verdict.unknown {
+        verdict.refuse("network", || NETWORK.into());
     }
     match (verdict.deny, verdict.prompt) {
         (Some(denial), _) => Decision::Deny(denial),
@@ -468,6 +477,13 @@ fn require<W: Witness>(on: &mut Step<'_, '_, W>) {
 }
 
 fn network<W: Witness>(on: &mut Step<'_, '_, W>, how: &HowIs, networks: Option<&[ipnet::IpNet]>) {
+    if !on.witness.placed() && networks.is_some() {
+        on.witness.note(|| {
+            Clause::new("require", Mark::Unknown, format!("{}: no address was given to look for", how.text))
+        });
+        on.verdict.unknown = true;
+        return;
+    }
     let fine = networks.is_some_and(|networks| within(networks, on.request.address));
     on.witness.note(|| {
         let words = if fine { "is in that list" } else { "is not in that list" };
@@ -514,7 +530,7 @@ fn is_allowed<W>(who: &WhoIs, on: &Step<'_, '_, W>) -> bool {
 /// Whether somebody is on a list that keeps out. Wider than the other way round: an address counts although nobody has
 /// verified it, and a role although it holds only in a part of the place. A name of nothing that exists keeps everybody out:
 /// whom it was meant for cannot be told.
-fn is_denied(who: &WhoIs, caller: Caller<'_>) -> bool {
+pub(super) fn is_denied(who: &WhoIs, caller: Caller<'_>) -> bool {
     let principal = caller.principal;
     match &who.test {
         Test::Domain(domain) => principal.contact.as_ref().is_some_and(|email| email.domain() == domain),

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Caller, Decision, Request, Witness, evaluate};
+use super::remedy::remedies;
 use super::snapshot::{Route, Snapshot};
 
 /// How a clause came out.
@@ -17,6 +18,8 @@ pub enum Mark {
     Holds,
     /// It would ask the person for a proof.
     Prompts,
+    /// It depends on what was not said.
+    Unknown,
 }
 
 impl Mark {
@@ -73,7 +76,7 @@ impl Clause {
 /// A decision with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// `allow`, `deny`, `sign-in`, `step-up` or `bad-request`.
+    /// `allow`, `deny`, `sign-in`, `step-up`, `bad-request`, or `unknown` where it depends on what was not said.
     pub verdict: String,
     /// The reason's stable word, if it is a denial.
     pub code: Option<String>,
@@ -104,12 +107,19 @@ impl Explanation {
     }
 }
 
-struct Notes(Vec<Clause>);
+struct Notes {
+    clauses: Vec<Clause>,
+    /// Whether the address of the request is one, and not a stand-in.
+    placed: bool,
+}
 
 impl Witness for Notes {
     const ALL: bool = true;
     fn note(&mut self, clause: impl FnOnce() -> Clause) {
-        self.0.push(clause());
+        self.clauses.push(clause());
+    }
+    fn placed(&self) -> bool {
+        self.placed
     }
 }
 
@@ -121,53 +131,47 @@ pub fn explain(
     caller: Option<Caller<'_>>,
     request: &Request<'_>,
 ) -> Explanation {
-    let mut notes = Notes(Vec::new());
-    notes.0.push(Clause::new(
+    foresee(snapshot, route, caller, request, true)
+}
+
+/// The same for a request that nobody has made yet. Where it is not `placed`, its address is a stand-in: what depends on the
+/// address is unknown.
+#[must_use]
+pub fn foresee(
+    snapshot: &Snapshot,
+    route: &Route,
+    caller: Option<Caller<'_>>,
+    request: &Request<'_>,
+    placed: bool,
+) -> Explanation {
+    let mut notes = Notes { clauses: Vec::new(), placed };
+    notes.clauses.push(Clause::new(
         "route",
         Mark::Holds,
         format!("host {}, route {}", route.spec.host, route.spec.name),
     ));
     let decision = evaluate(snapshot, route, caller, request, &mut notes);
     let rule = route.rule(request.target, request.method).ok().flatten();
+    let marked = |mark: Mark| notes.clauses.iter().any(|clause| clause.mark == mark);
     let (verdict, denial) = match &decision {
         Decision::Ambiguous(_) => ("bad-request", None),
+        Decision::Deny(_) if marked(Mark::Unknown) && !marked(Mark::Failed) => ("unknown", None),
         Decision::Deny(denial) => ("deny", Some(denial.clone())),
         Decision::Permit(_) => ("allow", None),
         Decision::SignIn { .. } => ("sign-in", None),
         Decision::StepUp(_) => ("step-up", None),
     };
-    let mut remedies = Vec::new();
-    if let (Some(denial), Some((_, rule))) = (&denial, rule)
-        && denial.code == "needs"
-        && let Some(need) = &rule.needs
-    {
-        let mut roles: Vec<&str> = snapshot
-            .roles()
-            .filter(|role| role.tenant.is_none() || role.tenant == route.tenant)
-            .filter(|role| role.permissions.iter().any(|pattern| pattern.allows(&need.permission)))
-            .map(|role| role.slug.as_str())
-            .collect();
-        roles.sort_unstable();
-        let at = need.at.map_or_else(String::new, |place| snapshot.place_words(place));
-        if roles.is_empty() {
-            remedies.push(format!("no role has {}; add it to one", need.permission));
-        } else {
-            let who = caller.map_or("USER", |caller| caller.principal.username.as_str());
-            let first = roles.first().copied().unwrap_or_default();
-            remedies.push(format!(
-                "grant a role with {} at {at} (candidates: {}): cardea role grant {first} {who} --at {at}",
-                need.permission,
-                roles.join(", ")
-            ));
-        }
-    }
+    let remedies = match (&denial, rule, caller) {
+        (Some(_), Some((_, rule)), Some(caller)) => remedies(snapshot, route, rule, caller, &notes.clauses),
+        _ => Vec::new(),
+    };
     Explanation {
         verdict: verdict.to_owned(),
         code: denial.as_ref().map(|denial| denial.code.to_owned()),
         plain: denial.map(|denial| denial.plain),
         route: route.spec.name.to_string(),
         rule: rule.map(|(index, rule)| (index + 1, rule.source.clone())),
-        clauses: notes.0,
+        clauses: notes.clauses,
         remedies,
     }
 }
@@ -179,6 +183,7 @@ impl fmt::Display for Explanation {
             "deny" => "DENIED",
             "sign-in" => "SIGN-IN ASKED",
             "step-up" => "SECOND FACTOR ASKED",
+            "unknown" => "UNKNOWN",
             _ => "REFUSED AS AMBIGUOUS",
         };
         match &self.rule {
@@ -192,11 +197,12 @@ impl fmt::Display for Explanation {
                 Mark::Failed => '✗',
                 Mark::Holds => '✓',
                 Mark::Prompts => '–',
+                Mark::Unknown => '?',
             };
             writeln!(f, "  {mark} {:<9} {}", clause.kind, clause.words)?;
         }
-        for remedy in &self.remedies {
-            writeln!(f, "To allow: {remedy}")?;
+        for (at, remedy) in self.remedies.iter().enumerate() {
+            writeln!(f, "{} {remedy}", if at == 0 { "To allow:" } else { "     and:" })?;
         }
         Ok(())
     }

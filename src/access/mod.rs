@@ -9,6 +9,7 @@ pub mod engine;
 pub mod explain;
 pub mod ledger;
 pub mod principal;
+mod remedy;
 pub mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
-use crate::access::explain::explain;
-use crate::access::{Caller, Decision, Principal, Request, Route, Snapshot, decide, principal};
+use crate::access::explain::{Explanation, Mark, foresee};
+use crate::access::{Caller, Principal, Request, Route, Snapshot, principal};
 use crate::domain::ids::Id as _;
 use crate::domain::policy::PathPattern;
 use crate::domain::session::{FirstFactor, SecondFactor};
@@ -60,8 +60,14 @@ impl Circumstances {
         Ok(Level { first, first_at: now, second: self.mfa.then_some((SecondFactor::Totp, now)) })
     }
 
-    fn method(&self) -> String {
-        self.method.as_ref().map_or_else(|| "GET".to_owned(), |method| method.to_ascii_uppercase())
+    /// The method that was said (RFC 9110, section 9.1: a token), in capitals.
+    fn method(&self) -> Result<Option<String>, Trouble> {
+        let Some(text) = &self.method else { return Ok(None) };
+        let method = text.to_ascii_uppercase();
+        if http::Method::from_bytes(method.as_bytes()).is_err() {
+            return Err(Trouble::Usage(format!("\"{text}\" is no method; one is GET or POST")));
+        }
+        Ok(Some(method))
     }
 
     fn address(&self) -> IpAddr {
@@ -70,15 +76,25 @@ impl Circumstances {
 }
 
 /// What a decision comes to, in a word.
-fn verdict(decision: &Decision<'_>) -> &'static str {
-    match decision {
-        Decision::Ambiguous(_) => "ambiguous",
-        Decision::Deny(_) => "no",
-        Decision::Permit(_) => "yes",
-        Decision::SignIn { .. } => "after signing in anew",
-        Decision::StepUp(_) => "after a second factor",
+fn verdict(found: &Explanation) -> &'static str {
+    match found.verdict.as_str() {
+        "allow" => "yes",
+        "deny" => "no",
+        "sign-in" => "after signing in anew",
+        "step-up" => "after a second factor",
+        "unknown" => UNKNOWN,
+        _ => "ambiguous",
     }
 }
+
+/// What cannot be said before somebody says where the request comes from.
+const UNKNOWN: &str = "unknown without --ip";
+
+/// What to do about it.
+const FROM_WHERE: &str = "where the request comes from decides: repeat with --ip ADDRESS";
+
+/// The methods that are tried where a rule covers any: the first that comes to the rule speaks for it.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
 impl Desk<'_> {
     async fn principal(&self, id: UserId, snapshot: &Snapshot) -> Result<Principal, Trouble> {
@@ -90,7 +106,8 @@ impl Desk<'_> {
     fn asked(&self, url: &str, given: &Circumstances) -> Result<Asked, Trouble> {
         let now = self.admin.clock.now();
         let (host, target) = apart(url)?;
-        let (method, address, level) = (given.method(), given.address(), given.level(now)?);
+        let method = given.method()?.unwrap_or_else(|| "GET".to_owned());
+        let (address, level) = (given.address(), given.level(now)?);
         Ok(Asked { host, target, method, address, level, now })
     }
 
@@ -113,7 +130,7 @@ impl Desk<'_> {
         let request =
             Request { target: &target, method: &asked.method, address: asked.address, now: asked.now };
         let caller = Caller { principal: &who, level: &asked.level, session: nobody() };
-        let found = explain(&snapshot, route, Some(caller), &request);
+        let found = foresee(&snapshot, route, Some(caller), &request, given.ip.is_some());
         let mut answer = Answer::about(found.to_string().trim_end().to_owned(), json!(found));
         if found.verdict != "allow" {
             answer.exit = Exit::Refused;
@@ -121,8 +138,8 @@ impl Desk<'_> {
         if found.verdict == "step-up" && !given.mfa {
             answer = answer.note("with a second factor given now: repeat with --mfa");
         }
-        if given.ip.is_none() && found.clauses.iter().any(|clause| clause.words.starts_with("net:")) {
-            answer = answer.note("no --ip was given, so no network matches");
+        if found.clauses.iter().any(|clause| clause.mark == Mark::Unknown) {
+            answer = answer.note(FROM_WHERE);
         }
         Ok(answer)
     }
@@ -131,20 +148,29 @@ impl Desk<'_> {
         let snapshot = self.admin.snapshot.load_full();
         let who = self.principal(self.user(user).await?, &snapshot).await?;
         let now = self.admin.clock.now();
-        let level = given.level(now)?;
+        let (level, said) = (given.level(now)?, given.method()?);
+        let caller = Caller { principal: &who, level: &level, session: nobody() };
         let mut rows = Vec::new();
         for route in snapshot.routes() {
             for (number, rule) in route.spec.rules.iter().enumerate() {
-                let method = rule.methods.first().cloned().unwrap_or_else(|| given.method());
-                let caller = Caller { principal: &who, level: &level, session: nobody() };
-                let mut opens = "an earlier rule decides";
-                for path in samples(route, &rule.path) {
-                    let Ok(target) = Target::parse(&path) else { continue };
-                    let request = Request { target: &target, method: &method, address: given.address(), now };
-                    let found = explain(&snapshot, route, Some(caller), &request);
-                    if found.rule.is_some_and(|(decided, _)| decided == number + 1) {
-                        opens = verdict(&decide(&snapshot, route, Some(caller), &request));
-                        break;
+                let own =
+                    |method: &&str| rule.methods.is_empty() || rule.methods.iter().any(|it| it == method);
+                let asked: Vec<&str> = match &said {
+                    Some(method) => [method.as_str()].into_iter().filter(own).collect(),
+                    None if rule.methods.is_empty() => METHODS.to_vec(),
+                    None => rule.methods.iter().map(String::as_str).collect(),
+                };
+                let mut opens =
+                    if asked.is_empty() { "not with this method" } else { "an earlier rule decides" };
+                'found: for method in asked {
+                    for path in samples(route, &rule.path) {
+                        let Ok(target) = Target::parse(&path) else { continue };
+                        let request = Request { target: &target, method, address: given.address(), now };
+                        let found = foresee(&snapshot, route, Some(caller), &request, given.ip.is_some());
+                        if found.rule.as_ref().is_some_and(|(decided, _)| *decided == number + 1) {
+                            opens = verdict(&found);
+                            break 'found;
+                        }
                     }
                 }
                 let methods = if rule.methods.is_empty() { "any".to_owned() } else { rule.methods.join(" ") };
@@ -157,7 +183,9 @@ impl Desk<'_> {
                 ]);
             }
         }
-        Ok(Answer::rows(["route", "address", "methods", "rule", "opens"], rows))
+        let unknown = rows.iter().any(|[.., opens]| opens == UNKNOWN);
+        let answer = Answer::rows(["route", "address", "methods", "rule", "opens"], rows);
+        Ok(if unknown { answer.note(FROM_WHERE) } else { answer })
     }
 
     pub(super) async fn who_can(
@@ -178,8 +206,11 @@ impl Desk<'_> {
             }
             None => self.openers(&snapshot, what, given).await?,
         };
-        let nobody = rows.is_empty();
+        let (nobody, unknown) = (rows.is_empty(), rows.iter().any(|[.., how]| how == UNKNOWN));
         let mut answer = Answer::rows(["user", "name", "how"], rows);
+        if unknown {
+            answer = answer.note(FROM_WHERE);
+        }
         if nobody {
             answer.exit = Exit::Refused;
             answer = answer.note("nobody");
@@ -226,10 +257,9 @@ impl Desk<'_> {
             Request { target: &target, method: &asked.method, address: asked.address, now: asked.now };
         self.everybody(snapshot, |who| {
             let caller = Caller { principal: who, level: &asked.level, session: nobody() };
-            match decide(snapshot, route, Some(caller), &request) {
-                Decision::Ambiguous(_) | Decision::Deny(_) => None,
-                decision => Some(verdict(&decision).to_owned()),
-            }
+            let found = foresee(snapshot, route, Some(caller), &request, given.ip.is_some());
+            let opens = !matches!(found.verdict.as_str(), "deny" | "bad-request");
+            opens.then(|| verdict(&found).to_owned())
         })
         .await
     }
