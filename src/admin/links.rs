@@ -41,7 +41,7 @@ impl Admin {
         sessions: Sessions,
     ) -> Result<usize, Error> {
         let user = self.show_user(by, id).await?.user;
-        let hash = self.hashed(password, &user.username, user.email.as_ref()).await?;
+        let hash = self.hashed(password, (&user.username, &user.name), user.email.as_ref()).await?;
         let mut work = self.begin(by, "user.set-password").await?;
         let done = set_password(&mut work, id, &hash, sessions).await;
         work.end(done).await

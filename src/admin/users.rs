@@ -121,7 +121,9 @@ impl Admin {
     /// Adds somebody. Without a password the account waits, and a one-time link hands it over.
     pub async fn create_user(&self, by: &Authority, new: NewUser) -> Result<Created, Error> {
         let hash = match &new.password {
-            Some(password) => Some(self.hashed(password, &new.username, new.email.as_ref()).await?),
+            Some(password) => {
+                Some(self.hashed(password, (&new.username, &new.name), new.email.as_ref()).await?)
+            }
             None => None,
         };
         let mut work = self.begin(by, "user.create").await?;
@@ -302,12 +304,13 @@ impl Admin {
     pub(super) async fn hashed(
         &self,
         password: &Password,
-        username: &Username,
+        (username, name): (&Username, &PersonName),
         email: Option<&EmailAddress>,
     ) -> Result<String, Error> {
         let policy = self.settings.policy;
         let email = email.map_or("", EmailAddress::as_str);
-        let broken = policy.broken(password, &[username.as_str(), email, &self.settings.brand]);
+        let own = [username.as_str(), name.as_str(), email, self.settings.brand.as_str()];
+        let broken = policy.broken(password, &own);
         if !broken.is_empty() {
             return Err(Error::Password { broken, min_length: policy.min_length.max(8) });
         }

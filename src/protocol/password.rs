@@ -27,7 +27,7 @@ pub enum Broken {
 }
 
 impl Policy {
-    /// The rules that a password breaks. `own` are names that must not be in it: username, address, company.
+    /// The rules that a password breaks. `own` are the names that it must not be made of: username, name, address, company.
     #[must_use]
     pub fn broken(&self, password: &Password, own: &[&str]) -> Vec<Broken> {
         let text = password.expose();
@@ -39,17 +39,31 @@ impl Policy {
         if self.check_common && common(&lower) {
             broken.push(Broken::Common);
         }
-        let personal = |name: &&str| {
-            let name = name.to_lowercase();
-            let name = name.split('@').next().unwrap_or_default();
-            // What is left without the name must still be a password of some length.
-            name.chars().count() >= 3 && lower.contains(name) && lower.replace(name, "").chars().count() < 8
-        };
-        if own.iter().any(personal) {
+        if personal(&lower, own) {
             broken.push(Broken::Personal);
         }
         broken
     }
+}
+
+/// Whether hardly anything is left of a password without the words of the person's own names: fewer than eight letters and
+/// digits. What is left must still be a password of some length; a name within a sentence does no harm.
+fn personal(lower: &str, own: &[&str]) -> bool {
+    let lowered: Vec<String> = own.iter().map(|name| name.to_lowercase()).collect();
+    let mut words: Vec<&str> = lowered
+        .iter()
+        .flat_map(|name| name.split(|c: char| !c.is_alphanumeric()))
+        .filter(|word| word.chars().count() >= 3)
+        .collect();
+    // The longest first: what a short one would tear apart is found whole.
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let mut left = lower.to_owned();
+    let mut found = false;
+    for word in words.into_iter().filter(|word| lower.contains(*word)) {
+        found = true;
+        left = left.replace(word, " ");
+    }
+    found && left.chars().filter(|c| c.is_alphanumeric()).count() < 8
 }
 
 /// Whether everybody's first guesses have it: listed as it stands, without digits and signs at its ends, or said twice.
@@ -90,7 +104,10 @@ mod tests {
     const POLICY: Policy = Policy { min_length: 12, check_common: true };
 
     fn broken(text: &str) -> Vec<Broken> {
-        POLICY.broken(&Password::parse(text).unwrap(), &["grace", "grace@acme.example", "Acme Access"])
+        POLICY.broken(
+            &Password::parse(text).unwrap(),
+            &["grace", "Grace Hopper", "grace@acme.example", "Acme Access"],
+        )
     }
 
     #[test]
@@ -124,6 +141,11 @@ mod tests {
             ("abcdefghijkl", Broken::Common),
             ("grace1234567", Broken::Personal),
             ("acme access!", Broken::Personal),
+            ("gracegracegrace", Broken::Personal),
+            ("grace-hopper-12", Broken::Personal),
+            ("HopperGrace!!", Broken::Personal),
+            ("grace@acme.example", Broken::Personal),
+            ("grace.hopper@acme", Broken::Personal),
         ] {
             assert!(broken(wrong).contains(&why), "{wrong}");
         }

@@ -117,7 +117,7 @@ impl SignIn {
         let proven = self.enrolling(flow, visit).await?;
         let user = proven.user();
         let sealed = flow.pending.as_ref().ok_or(SignInError::Stale)?;
-        let counted = self.count_factor(user, visit.now).await?;
+        let counted = self.count_factor(user, "factor.enrol", visit).await?;
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
         let seed = self.pending_seed(user, sealed)?;
         let Some(step) = seed.verify(&code, visit.now) else {
@@ -181,6 +181,20 @@ impl SignIn {
             .collect();
         credentials::replace_codes(tx, user, &digests, visit.now).await?;
         Ok(codes)
+    }
+
+    /// Whether somebody has set up an authenticator not longer ago than this.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn enrolled_within(
+        &self,
+        user: UserId,
+        span: Span,
+        visit: &Visit<'_>,
+    ) -> Result<bool, SignInError> {
+        let factor = credentials::factor(&mut self.db.read().await?, user).await?;
+        Ok(factor.is_some_and(|factor| visit.now.since(factor.created_at) <= span))
     }
 
     /// Makes new recovery codes; the old ones are worth nothing from then on. The caller has asked for a fresh factor.

@@ -79,6 +79,9 @@ pub enum SignInError {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The new password is the present one.
+    #[error("that is the present password; choose another")]
+    Same,
     /// The flow is unknown, of another browser, run out, or has moved on.
     #[error("this sign-in has ended or was begun elsewhere")]
     Stale,

@@ -33,7 +33,8 @@ impl SignIn {
             Some(user) => About::Account(user.id),
             None => About::Nobody(self.keys.web.name_tag(identifier)),
         };
-        let Some(counted) = self.count_password(&about, Some(identifier), visit).await? else {
+        let refused = failure("signin.password", Outcome::Refused, user.as_ref(), visit);
+        let Some(counted) = self.count_password(&about, Some(identifier), refused, visit).await? else {
             // Stopped by what others tried under another name of the same account: as wrong as an unknown name, and as slow.
             self.check(None, password, visit).await?;
             return Err(SignInError::Wrong);
@@ -50,7 +51,7 @@ impl SignIn {
                 Proven::first(user.id, FirstFactor::Password, epoch, visit.now)
             }
             _ => {
-                self.left_failure("signin.password", user.as_ref(), identifier, visit);
+                self.ledger.leave(failure("signin.password", Outcome::Failed, user.as_ref(), visit));
                 return Err(SignInError::Wrong);
             }
         };
@@ -112,15 +113,20 @@ impl SignIn {
 
     /// What is wrong with a new password for somebody; empty when nothing is.
     #[must_use]
-    pub fn unfit(&self, password: &Password, username: &str, email: Option<&str>) -> Vec<Broken> {
-        let own = [Some(username), email, Some(self.settings.issuer.as_str())];
+    pub fn unfit(
+        &self,
+        password: &Password,
+        (username, name): (&str, &str),
+        email: Option<&str>,
+    ) -> Vec<Broken> {
+        let own = [Some(username), Some(name), email, Some(self.settings.issuer.as_str())];
         self.settings.policy.broken(password, &own.into_iter().flatten().collect::<Vec<_>>())
     }
 
     /// Sets the new password that a flow owes.
     ///
     /// # Errors
-    /// [`SignInError::Stale`] when the flow does not owe one; [`SignInError::Wrong`] when it is the present one, which
+    /// [`SignInError::Stale`] when the flow does not owe one; [`SignInError::Same`] when it is the present one, which
     /// somebody else knows.
     pub async fn forced_change(
         &self,
@@ -134,7 +140,7 @@ impl SignIn {
         }
         let (verdict, _) = self.check(Some(proven.user()), password, visit).await?;
         if verdict != Verdict::Wrong {
-            return Err(SignInError::Wrong);
+            return Err(SignInError::Same);
         }
         let hash = self.hash(password, visit).await?;
         let keep = match flow.purpose {
@@ -156,7 +162,7 @@ impl SignIn {
     /// in any case.
     ///
     /// # Errors
-    /// [`SignInError::Wrong`] when the present password is not right.
+    /// [`SignInError::Wrong`] when the present password is not right, [`SignInError::Same`] when the new one is the same.
     pub async fn change_password(
         &self,
         (user, session): (UserId, SessionId),
@@ -165,13 +171,27 @@ impl SignIn {
         end_others: bool,
         visit: &Visit<'_>,
     ) -> Result<crate::crypto::token::Token, SignInError> {
-        let counted =
-            self.count_password(&About::Account(user), None, visit).await?.ok_or(SignInError::Wrong)?;
+        let event = |outcome| {
+            AuditEvent::new(Actor::User(user), "password.change", outcome)
+                .on("user", user)
+                .session(session)
+                .from(Some(visit.address))
+        };
+        let counted = self
+            .count_password(&About::Account(user), None, event(Outcome::Refused), visit)
+            .await?
+            .ok_or(SignInError::Wrong)?;
         let epoch = users::epoch(&mut self.db.read().await?, user).await?;
         let (verdict, _) = self.check(Some(user), current, visit).await?;
         if verdict == Verdict::Wrong {
-            self.left_failure("password.change", None, "", visit);
+            self.ledger.leave(event(Outcome::Failed));
             return Err(SignInError::Wrong);
+        }
+        if current.expose() == new.expose() {
+            let mut tx = self.db.begin().await?;
+            counted.right(&mut tx, visit.now).await?;
+            tx.commit(visit.now).await?;
+            return Err(SignInError::Same);
         }
         let hash = self.hash(new, visit).await?;
         let mut tx = self.db.begin().await?;
@@ -225,28 +245,6 @@ impl SignIn {
         self.hash(password, visit).await
     }
 
-    /// Leaves a failure for the audit log. The name is kept only if somebody has it: people type passwords there.
-    pub(super) fn left_failure(
-        &self,
-        action: &'static str,
-        user: Option<&User>,
-        identifier: &str,
-        visit: &Visit<'_>,
-    ) {
-        let mut event = AuditEvent::new(Actor::Anonymous, action, Outcome::Failed).from(Some(visit.address));
-        match user {
-            Some(user) => {
-                event = event
-                    .on("user", user.id)
-                    .with("username", &user.username)
-                    .with("status", user.status_at(visit.now).as_str());
-            }
-            None if !identifier.is_empty() => event = event.with("why", "unknown name"),
-            None => {}
-        }
-        self.ledger.leave(event);
-    }
-
     /// The person of a session, as records have them now.
     ///
     /// # Errors
@@ -259,6 +257,18 @@ impl SignIn {
         let snapshot = self.snapshot.load_full();
         let mut conn = self.db.read().await?;
         Ok(principal::load(&mut conn, user, &snapshot, visit.now).await?)
+    }
+}
+
+/// A try that came to nothing, for the audit log. The name that was typed is not kept: people type passwords there.
+fn failure(action: &'static str, outcome: Outcome, user: Option<&User>, visit: &Visit<'_>) -> AuditEvent {
+    let event = AuditEvent::new(Actor::Anonymous, action, outcome).from(Some(visit.address));
+    match user {
+        Some(user) => event
+            .on("user", user.id)
+            .with("username", &user.username)
+            .with("status", user.status_at(visit.now).as_str()),
+        None => event.with("why", "unknown name"),
     }
 }
 

@@ -28,7 +28,7 @@ impl SignIn {
     pub async fn totp(&self, flow: &Flow, code: &str, visit: &Visit<'_>) -> Result<Step, SignInError> {
         let proven = self.owing_second(flow, visit).await?;
         let user = proven.user();
-        let counted = self.count_factor(user, visit.now).await?;
+        let counted = self.count_factor(user, "signin.totp", visit).await?;
         let factor =
             credentials::factor(&mut self.db.read().await?, user).await?.ok_or(SignInError::Stale)?;
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
@@ -55,7 +55,7 @@ impl SignIn {
         }
         let proven = self.owing_second(flow, visit).await?;
         let user = proven.user();
-        let counted = self.count_factor(user, visit.now).await?;
+        let counted = self.count_factor(user, "signin.recovery", visit).await?;
         let digest = recovery_code::normalise(code).map(|code| self.recovery_digest(user, code.expose()));
         let mut tx = self.db.begin().await?;
         let spent = match digest {

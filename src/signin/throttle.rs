@@ -7,10 +7,10 @@
 use std::net::IpAddr;
 
 use super::{SignIn, SignInError};
-use crate::domain::{Span, Timestamp, UserId};
+use crate::domain::{Actor, AuditEvent, Outcome, Span, Timestamp, UserId};
 use crate::session::Visit;
 use crate::store::throttles::{self, Counter};
-use crate::store::{Db, DbError, Tx};
+use crate::store::{Db, DbError, Tx, audit};
 
 /// How a counter behaves.
 #[derive(Clone, Copy)]
@@ -67,11 +67,13 @@ pub(super) fn source(address: IpAddr) -> String {
 
 impl SignIn {
     /// Counts a password try, or says how long to wait. `None`: stopped by tries that were made under another name of the
-    /// account. To say so would tell that both names are one person's, so the caller answers as to an unknown name.
+    /// account. To say so would tell that both names are one person's, so the caller answers as to an unknown name. `refused`
+    /// is the record of a try that must wait.
     pub(super) async fn count_password(
         &self,
         about: &About,
         typed: Option<&str>,
+        refused: AuditEvent,
         visit: &Visit<'_>,
     ) -> Result<Option<Counted>, SignInError> {
         let from = source(visit.address);
@@ -96,8 +98,8 @@ impl SignIn {
                 Bound { free: 100, window: Span::hours(1), then: Then::Window },
             ));
         }
-        let first = count(&self.db, &open, visit.now).await?;
-        match count(&self.db, &hidden, visit.now).await {
+        let first = count(&self.db, &open, &refused, visit).await?;
+        match count(&self.db, &hidden, &refused, visit).await {
             Ok(second) => Ok(Some(first.and(second))),
             Err(SignInError::Throttled(_)) if typed.is_some() => Ok(None),
             Err(error) => Err(error),
@@ -105,13 +107,27 @@ impl SignIn {
     }
 
     /// Counts a try at a second factor, or says how long to wait. A new password sign-in does not reset it.
-    pub(super) async fn count_factor(&self, user: UserId, now: Timestamp) -> Result<Counted, SignInError> {
+    pub(super) async fn count_factor(
+        &self,
+        user: UserId,
+        action: &'static str,
+        visit: &Visit<'_>,
+    ) -> Result<Counted, SignInError> {
         let bound = Bound { free: 5, window: Span::minutes(15), then: Then::Quiet };
-        count(&self.db, &[(format!("factor:{user}"), bound)], now).await
+        let refused = AuditEvent::new(Actor::User(user), action, Outcome::Refused)
+            .on("user", user)
+            .from(Some(visit.address));
+        count(&self.db, &[(format!("factor:{user}"), bound)], &refused, visit).await
     }
 }
 
-async fn count(db: &Db, bounds: &[(String, Bound)], now: Timestamp) -> Result<Counted, SignInError> {
+async fn count(
+    db: &Db,
+    bounds: &[(String, Bound)],
+    refused: &AuditEvent,
+    visit: &Visit<'_>,
+) -> Result<Counted, SignInError> {
+    let now = visit.now;
     let mut tx = db.begin().await?;
     let mut wait = Span::ZERO;
     let mut counters = Vec::new();
@@ -126,6 +142,10 @@ async fn count(db: &Db, bounds: &[(String, Bound)], now: Timestamp) -> Result<Co
     }
     if wait > Span::ZERO {
         // Refused unseen: not counted either, so that knocking does not lengthen the wait.
+        let longest = counters.iter().max_by_key(|(_, _, counter)| counter.blocked_until);
+        if let Some((subject, _, counter)) = longest {
+            record_block(&mut tx, subject, counter.blocked_until, refused, visit).await?;
+        }
         tx.commit(now).await?;
         return Err(SignInError::Throttled(wait));
     }
@@ -149,6 +169,26 @@ async fn count(db: &Db, bounds: &[(String, Bound)], now: Timestamp) -> Result<Co
     tx.commit(now).await?;
     Ok(Counted(counted))
 }
+
+/// Records the first try that a block turns away, and none of the others: whoever knocks a million times fills no log.
+async fn record_block(
+    tx: &mut Tx,
+    subject: &str,
+    until: Timestamp,
+    refused: &AuditEvent,
+    visit: &Visit<'_>,
+) -> Result<(), DbError> {
+    let told = format!("told:{subject}");
+    let last = throttles::hold(tx, &told, visit.now).await?;
+    if last.blocked_until == until {
+        return Ok(());
+    }
+    let mark = Counter { failures: 0, since: visit.now, blocked_until: until };
+    throttles::write(tx, &told, mark).await?;
+    let event = refused.clone().with("why", "too many tries").with("until", until);
+    audit::write(tx, &event, visit.now, visit.chance).await
+}
+
 impl Counted {
     fn and(mut self, other: Counted) -> Self {
         self.0.extend(other.0);
@@ -179,6 +219,7 @@ impl Counted {
 mod tests {
     use super::*;
     use crate::store::StorageUrl;
+    use crate::sys::OsChance;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -188,22 +229,26 @@ mod tests {
         let db = Db::open(&StorageUrl::Sqlite(folder.path().join("records.db"))).await.unwrap();
         let then = Then::Double(Span::minutes(1), Span::hours(1));
         let shared = [("address:192.0.2.1".to_owned(), Bound { free: 3, window: Span::hours(1), then })];
+        let refused = AuditEvent::new(Actor::Anonymous, "signin.password", Outcome::Refused);
+        let at = |now| Visit { address: IpAddr::from([192, 0, 2, 1]), agent: "", now, chance: &OsChance };
         let right = async |counted: Counted| {
             let mut tx = db.begin().await.unwrap();
             counted.right(&mut tx, NOW).await.unwrap();
             tx.commit(NOW).await.unwrap();
         };
-        let blocked = async |now| matches!(count(&db, &shared, now).await, Err(SignInError::Throttled(_)));
+        let blocked = async |now| {
+            matches!(count(&db, &shared, &refused, &at(now)).await, Err(SignInError::Throttled(_)))
+        };
         // While the own password is looked at, the others are tried.
-        let own = count(&db, &shared, NOW).await.unwrap();
-        count(&db, &shared, NOW).await.unwrap();
-        count(&db, &shared, NOW).await.unwrap();
+        let own = count(&db, &shared, &refused, &at(NOW)).await.unwrap();
+        count(&db, &shared, &refused, &at(NOW)).await.unwrap();
+        count(&db, &shared, &refused, &at(NOW)).await.unwrap();
         assert!(blocked(NOW).await);
         right(own).await;
         assert!(blocked(NOW).await, "the others' tries are still there");
         // A block that only the own try has brought goes with it.
         let later = NOW + Span::minutes(2);
-        let own = count(&db, &shared, later).await.unwrap();
+        let own = count(&db, &shared, &refused, &at(later)).await.unwrap();
         right(own).await;
         assert!(!blocked(later).await);
     }

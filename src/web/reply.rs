@@ -142,7 +142,7 @@ pub(super) fn failed(here: &Here, error: &SignInError) -> Response {
             let html = ErrorPage { retry, ..error_page(here, ErrorKind::TooManyRequests) }.render();
             wait_for(page(StatusCode::TOO_MANY_REQUESTS, html), wait.as_seconds())
         }
-        SignInError::Stale | SignInError::Wrong | SignInError::Used => start_again(here),
+        SignInError::Same | SignInError::Stale | SignInError::Wrong | SignInError::Used => start_again(here),
     }
 }
 

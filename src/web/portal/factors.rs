@@ -49,7 +49,27 @@ async fn freshly_proven(here: &Here, record: &Record, back: &str) -> Result<Opti
 pub(in crate::web) async fn enrol_page(here: Here, raw: RawQuery) -> Response {
     match enrol_page_inner(&here, query(&raw, "flow")).await {
         Ok(response) => response,
-        Err(failure) => failure.reply(&here),
+        Err(failure) => finished(&here, failure).await,
+    }
+}
+
+/// A page of an enrolment that is over, loaded again: if it has just succeeded, the person hears so. The recovery codes were
+/// shown once and are gone with the page, so new ones are offered.
+async fn finished(here: &Here, failure: Failure) -> Response {
+    let over = matches!(failure, Failure::Stale | Failure::SignIn(SignInError::Stale));
+    let Some(record) = here.record.as_ref().filter(|_| over) else { return failure.reply(here) };
+    match here.web.signin.enrolled_within(record.principal.user, FRESH, &here.visit()).await {
+        Ok(true) => {
+            let more = if here.web.signin.settings.recovery {
+                " If you have not stored the recovery codes, make new ones here."
+            } else {
+                ""
+            };
+            tell(here, record, &format!("Your authenticator app is set up.{more}")).await;
+            reply::see("/me/security")
+        }
+        Ok(false) => failure.reply(here),
+        Err(error) => reply::failed(here, &error),
     }
 }
 
@@ -109,7 +129,7 @@ async fn enrol_html(
 pub(in crate::web) async fn enrol(form: Posted) -> Response {
     match enrol_inner(&form).await {
         Ok(response) => response,
-        Err(failure) => failure.reply(&form.here),
+        Err(failure) => finished(&form.here, failure).await,
     }
 }
 

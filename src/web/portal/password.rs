@@ -6,8 +6,9 @@ use axum::response::Response;
 
 use super::sign_in::stepped;
 use super::{moment, query};
+use crate::access::Principal;
 use crate::domain::login::{Owed, Stage};
-use crate::domain::{Password, UserId};
+use crate::domain::{EmailAddress, Password, UserId};
 use crate::protocol::password::Broken;
 use crate::session::cookie::{self, Kind};
 use crate::signin::{LinkState, SignInError};
@@ -45,16 +46,22 @@ pub(super) fn problems(broken: &[Broken]) -> Vec<Problem> {
     broken.iter().map(|broken| Problem::field("password", words(broken))).collect()
 }
 
-/// The new password of a form, if it will do for somebody.
+/// The new password of a form, if it will do for somebody of that username and name.
 pub(super) fn chosen(
     form: &Posted,
-    username: &str,
+    names: (&str, &str),
     email: Option<&str>,
 ) -> Result<Password, (Vec<Broken>, Vec<Problem>)> {
     let password = Password::parse(form.field("password"))
         .map_err(|why| (vec![Broken::Short], vec![Problem::field("password", format!("{why}."))]))?;
-    let broken = form.here.web.signin.unfit(&password, username, email);
+    let broken = form.here.web.signin.unfit(&password, names, email);
     if broken.is_empty() { Ok(password) } else { Err((broken.clone(), problems(&broken))) }
+}
+
+/// The same for somebody whose records were read. The address counts whether or not it is verified.
+fn chosen_by(form: &Posted, who: &Principal) -> Result<Password, (Vec<Broken>, Vec<Problem>)> {
+    let email = who.contact.as_ref().map(EmailAddress::as_str);
+    chosen(form, (who.username.as_str(), who.name.as_str()), email)
 }
 
 /// The page for a new password: within a sign-in that owes one, or for somebody signed in.
@@ -95,11 +102,11 @@ async fn forced_page(
     broken: Option<&[Broken]>,
     problems: Vec<Problem>,
 ) -> Result<Response, Failure> {
-    let (_, name, _) = owing(here, handle).await?;
+    let (_, who) = owing(here, handle).await?;
     let page = ui::PasswordChange {
         frame: here.frame(),
         flow: Some(handle.to_owned()),
-        username: name,
+        username: who.username.to_string(),
         forced: Some("Your password was set by somebody else. Choose one that only you know.".into()),
         ask_current: false,
         sign_out_others: true,
@@ -109,15 +116,15 @@ async fn forced_page(
     Ok(reply::ok(page.render()))
 }
 
-/// A flow that owes a new password, with the person's name and address.
-async fn owing(here: &Here, handle: &str) -> Result<(Flow, String, Option<String>), Failure> {
+/// A flow that owes a new password, with the person.
+async fn owing(here: &Here, handle: &str) -> Result<(Flow, Principal), Failure> {
     let flow = here.web.signin.flow(handle, &here.browser_digest(), &here.visit()).await?;
     let Stage::Proven(proven) = &flow.stage else { return Err(Failure::Stale) };
     if here.web.signin.owes(&flow, &here.visit()).await? != Some(Owed::NewPassword) {
         return Err(Failure::Stale);
     }
     let who = here.web.signin.person(proven.user(), &here.visit()).await?.ok_or(Failure::Stale)?;
-    Ok((flow, who.username.to_string(), who.email.map(|email| email.to_string())))
+    Ok((flow, who))
 }
 
 /// A new password.
@@ -129,14 +136,14 @@ pub(in crate::web) async fn change(form: Posted) -> Response {
 
 async fn change_forced(form: &Posted) -> Result<Response, Failure> {
     let (here, handle) = (&form.here, form.field("flow"));
-    let (flow, username, email) = owing(here, handle).await?;
-    let password = match chosen(form, &username, email.as_deref()) {
+    let (flow, who) = owing(here, handle).await?;
+    let password = match chosen_by(form, &who) {
         Ok(password) => password,
         Err((broken, problems)) => return forced_page(here, handle, Some(&broken), problems).await,
     };
     match here.web.signin.forced_change(&flow, &password, &here.visit()).await {
         Ok(step) => Ok(stepped(here, handle, &step)),
-        Err(SignInError::Wrong) => {
+        Err(SignInError::Same) => {
             let same =
                 vec![Problem::field("password", "This is the password that you were given. Choose another.")];
             forced_page(here, handle, None, same).await
@@ -156,11 +163,7 @@ async fn change_own(form: &Posted) -> Result<Response, Failure> {
     };
     let wrong = || vec![Problem::field("current", "That is not your present password.")];
     let Ok(current) = Password::parse(form.field("current")) else { return refuse(None, wrong()) };
-    let new = match chosen(
-        form,
-        who.username.as_str(),
-        who.email.as_ref().map(crate::domain::text::EmailAddress::as_str),
-    ) {
+    let new = match chosen_by(form, who) {
         Ok(new) => new,
         Err((broken, problems)) => return refuse(Some(&broken), problems),
     };
@@ -177,6 +180,10 @@ async fn change_own(form: &Posted) -> Result<Response, Failure> {
             Ok(reply::with_cookie(reply::see("/me/security"), &cookie))
         }
         Err(SignInError::Wrong) => refuse(None, wrong()),
+        Err(SignInError::Same) => {
+            let same = "This is your present password. Choose another.";
+            refuse(None, vec![Problem::field("password", same)])
+        }
         Err(SignInError::Throttled(wait)) => {
             let words = format!("Too many tries. Wait {} and try again.", wait.words());
             let page = refuse(None, vec![Problem::field("current", words)])?;
@@ -233,11 +240,8 @@ async fn set_inner(token: &str, form: &Posted) -> Result<Response, Failure> {
     else {
         return set_html(here, token, None, Vec::new()).await;
     };
-    let password = match chosen(
-        form,
-        user.username.as_str(),
-        user.email.as_ref().map(crate::domain::text::EmailAddress::as_str),
-    ) {
+    let email = user.email.as_ref().map(EmailAddress::as_str);
+    let password = match chosen(form, (user.username.as_str(), user.name.as_str()), email) {
         Ok(password) => password,
         Err((broken, problems)) => return set_html(here, token, Some(&broken), problems).await,
     };

@@ -63,7 +63,7 @@ async fn complete_inner(token: &str, form: &Posted) -> Result<Response, Failure>
     };
     let username = Username::parse(form.field("username")).map_err(|why| note("username", &why)).ok();
     let own = username.as_ref().map_or("", Username::as_str);
-    let password = chosen(form, own, email.as_ref().map(EmailAddress::as_str));
+    let password = chosen(form, (own, form.field("name")), email.as_ref().map(EmailAddress::as_str));
     let broken = match &password {
         Ok(_) => Vec::new(),
         Err((broken, more)) => {

@@ -6,6 +6,7 @@ use cardea::access::Authority;
 use cardea::admin::Sessions;
 use cardea::demo::PASSWORD;
 use cardea::domain::{Span, Status};
+use cardea::store::audit::{self, Record};
 use cardea::store::users;
 
 use super::{after_password, hash_of, import, opens, password};
@@ -480,5 +481,62 @@ async fn pwd_09_guesses_at_the_present_password_are_counted_like_any_other() {
     assert_eq!(answer.location().as_deref(), Some("/sign-in?return_to=%2Fpassword%2Fchange"));
     let linus = after_password(&stage, "linus").await;
     assert_eq!(linus.title(), "My apps");
+    stage.demo.stop().await;
+}
+
+/// The records of an action, once there are so many: failures reach the log by a queue.
+async fn records(stage: &Stage, action: &str, count: usize) -> Vec<Record> {
+    let search = audit::Search { action: Some(action.to_owned()), ..audit::Search::default() };
+    for _ in 0..500 {
+        let found = audit::find(&mut stage.house().db.read().await.unwrap(), &search, 100).await.unwrap();
+        if found.len() >= count {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("fewer than {count} records of {action}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pwd_09_tries_are_recorded_with_who_made_them_and_the_present_password_is_no_new_one() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    let grace = stage.user("grace").await;
+    let hash = hash_of(&stage, grace).await;
+    let mut own = stage.signed_in("grace").await;
+    own.get(&stage.portal("/password/change")).await;
+    let form = own.ready(&[("current", PASSWORD), ("password", PASSWORD)]);
+    let answer = form.send().await;
+    assert!(answer.text().contains("This is your present password."), "{}", answer.text());
+    assert_eq!(hash_of(&stage, grace).await, hash);
+    let form = form.with("current", WRONG);
+    for _ in 0..8 {
+        assert_eq!(form.send().await.status, 200);
+    }
+    for _ in 0..3 {
+        assert_eq!(form.send().await.status, 429);
+    }
+    let found = records(&stage, "password.change", 9).await;
+    assert_eq!(found.len(), 9, "eight that failed, and one for all that had to wait");
+    for record in &found {
+        assert_eq!(record.actor, ("user".to_owned(), grace.to_string()));
+        assert_eq!(record.target, Some(("user".to_owned(), grace.to_string())));
+        assert!(record.session.is_some() && record.address.is_some());
+    }
+    let refused = |found: &[Record]| {
+        found.iter().filter(|it| it.outcome == "refused").map(|it| it.detail.clone()).collect::<Vec<_>>()
+    };
+    let [detail] = refused(&found).try_into().unwrap();
+    assert!(detail.contains("too many tries") && detail.contains("until"), "{detail}");
+
+    // At the door: somebody who is known, and nobody. What was typed is in no record.
+    for name in ["linus", "nobody-of-that-name"] {
+        exhaust(&stage, name).await;
+        assert_eq!(guess(&stage, None, name, WRONG).await.send().await.status, 429);
+    }
+    let found = records(&stage, "signin.password", 1 + 2 * 9).await;
+    assert_eq!(refused(&found).len(), 2, "{found:#?}");
+    let linus = ("user".to_owned(), stage.user("linus").await.to_string());
+    assert_eq!(found.iter().filter(|it| it.target.as_ref() == Some(&linus)).count(), 9);
+    assert!(found.iter().all(|it| !it.detail.contains("nobody-of-that-name")));
     stage.demo.stop().await;
 }

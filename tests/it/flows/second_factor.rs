@@ -615,3 +615,31 @@ async fn where_factors_are_off_only_what_demands_one_asks_for_it() {
     assert_eq!(grace.title(), "Set up an authenticator app", "{}", grace.text());
     stage.demo.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mfa_05_the_page_of_an_enrolment_loaded_anew_says_that_it_is_done() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    stage.align().await;
+    let mut grace = at_enrolment(&stage).await;
+    let key = grace.attribute("#key", "data-value").unwrap();
+    let code = authenticator(&key).code(stage.now());
+    let form = grace.ready(&[("code", &code)]);
+    grace.submit(&[("code", &code)]).await;
+    assert_eq!(grace.title(), "Keep your recovery codes", "{}", grace.text());
+    let codes = grace.all("#codes li code");
+    // F5, which sends the form once more; and the address typed again.
+    let mut tab = grace.tab();
+    tab.take(&form.url, form.send().await).await;
+    for _ in 0..2 {
+        assert_eq!(tab.title(), "My account", "{}", tab.text());
+        let said = "Your authenticator app is set up. If you have not stored the recovery codes, make new ones here.";
+        assert!(tab.text().contains(said), "{}", tab.text());
+        assert!(codes.iter().all(|code| !tab.body.contains(code)), "shown once");
+        tab.get(&stage.portal(&format!("/me/security/totp?flow={}", form.value("flow")))).await;
+    }
+    // Later, the page of an old sign-in is what it always was.
+    stage.advance(Span::minutes(6)).await;
+    tab.get(&stage.portal(&format!("/me/security/totp?flow={}", form.value("flow")))).await;
+    assert_eq!(tab.status, 400, "{}", tab.text());
+    stage.demo.stop().await;
+}
