@@ -162,6 +162,8 @@ impl Snapshot {
     /// let somebody in they let in nobody, and where they were to keep somebody out they keep out everybody.
     #[must_use]
     pub fn compile(version: u64, tree: Tree, routes: &[route::Route], rules: &Rules) -> Self {
+        let groups: HashSet<(TenantId, Slug)> =
+            tree.groups.into_iter().map(|group| (group.tenant, group.slug)).collect();
         let mut snapshot = Self {
             version,
             mfa: rules.mfa,
@@ -178,7 +180,8 @@ impl Snapshot {
             unresolved: Vec::new(),
         };
         for spec in routes {
-            let mut compiler = Compiler { snapshot: &snapshot, rules, spec, unresolved: Vec::new() };
+            let mut compiler =
+                Compiler { snapshot: &snapshot, groups: &groups, rules, spec, unresolved: Vec::new() };
             let route = Arc::new(compiler.route());
             let unresolved = compiler.unresolved;
             snapshot.unresolved.extend(unresolved);
@@ -391,6 +394,14 @@ impl Route {
         Ok(chosen.and_then(|index| self.rules.get(index).map(|rule| (index, rule))))
     }
 
+    /// Whether its policy names a group.
+    #[must_use]
+    pub fn names_group(&self, tenant: TenantId, group: &Slug) -> bool {
+        let lists = self.rules.iter().flat_map(|rule| rule.allow.iter().chain(&rule.deny));
+        let mut all = lists.chain(&self.deny);
+        all.any(|who| matches!(&who.test, Test::Group(of, name) if *of == tenant && name == group))
+    }
+
     /// Whether anybody may pass somewhere on it without signing in.
     #[must_use]
     pub fn has_public_rule(&self) -> bool {
@@ -404,6 +415,7 @@ const LETS_IN: &str = "it lets nobody in";
 
 struct Compiler<'a> {
     snapshot: &'a Snapshot,
+    groups: &'a HashSet<(TenantId, Slug)>,
     rules: &'a Rules,
     spec: &'a route::Route,
     unresolved: Vec<String>,
@@ -485,6 +497,13 @@ impl Compiler<'_> {
                 self.unresolved.push(format!("{source}: {text} does not exist; {effect}"));
                 Test::Nothing
             });
+            // A group is compared by name: it may come later, and keeps nobody out until then.
+            if let Test::Group(tenant, name) = &test
+                && !self.groups.contains(&(*tenant, name.clone()))
+            {
+                let effect = if effect == LETS_IN { LETS_IN } else { "it keeps nobody out" };
+                self.unresolved.push(format!("{source}: {text} does not exist; {effect}"));
+            }
             known.push(WhoIs { text, test });
         }
         known

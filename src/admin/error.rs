@@ -100,7 +100,7 @@ pub enum Error {
     },
     /// The role is only ever held by whoever owns a tenant.
     #[error(
-        "nobody is made an owner by hand. Transfer the tenant instead: cardea tenant transfer TENANT --to SOMEBODY"
+        "the role owner is given and taken with the tenant alone. Transfer it: cardea tenant transfer TENANT --to SOMEBODY"
     )]
     OwnerRole,
     /// A password that the rules refuse.

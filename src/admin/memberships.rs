@@ -24,7 +24,7 @@ impl Admin {
     }
 }
 
-async fn join(work: &mut Work<'_>, user: UserId, place: Place) -> Result<(), Error> {
+pub(super) async fn join(work: &mut Work<'_>, user: UserId, place: Place) -> Result<(), Error> {
     let mut person = work.person(user).await?;
     work.about("user", user, place.tenant());
     work.check_place(place)?;
@@ -40,7 +40,7 @@ async fn join(work: &mut Work<'_>, user: UserId, place: Place) -> Result<(), Err
     work.record(event).await
 }
 
-async fn leave(work: &mut Work<'_>, user: UserId, tenant: TenantId) -> Result<(), Error> {
+pub(super) async fn leave(work: &mut Work<'_>, user: UserId, tenant: TenantId) -> Result<(), Error> {
     let person = work.person(user).await?;
     work.about("user", user, Some(tenant));
     let slug = work.tenant(tenant)?.slug;

@@ -8,13 +8,14 @@
 
 mod administrators;
 mod audit_log;
+mod backup;
 mod emails;
 mod error;
 mod first;
 mod grants;
 mod groups;
 mod import;
-mod keys;
+pub mod keys;
 mod links;
 mod memberships;
 mod objects;
@@ -48,7 +49,7 @@ pub use links::Sessions;
 pub use objects::{Applied, Declared, DeclaredOrg, DeclaredRole, DeclaredTenant};
 pub use places::NewPlace;
 pub use roles::{RoleDiff, RoleDraft, diff};
-pub use tenants::{TenantDraft, TenantView};
+pub use tenants::{TenantChange, TenantDraft, TenantView};
 pub use users::{Created, Edit, NewUser, UserList, UserView, usual_place};
 
 /// What this room is told.

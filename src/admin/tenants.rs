@@ -23,6 +23,19 @@ pub struct TenantDraft {
     pub mfa_required: bool,
 }
 
+/// What is to be different about a tenant. What is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantChange {
+    /// Its name for people.
+    pub name: Option<String>,
+    /// Its plan.
+    pub plan: Option<String>,
+    /// Whether its members must use a second factor.
+    pub mfa_required: Option<bool>,
+    /// The domains it has verified, all of them.
+    pub domains: Option<Vec<Hostname>>,
+}
+
 /// A tenant with what is in it.
 #[derive(Clone, Debug)]
 pub struct TenantView {
@@ -71,6 +84,19 @@ impl Admin {
     ) -> Result<Vec<Regained>, Error> {
         let mut work = self.begin(by, "tenant.domains").await?;
         let done = set_domains(&mut work, id, domains).await;
+        work.end(done).await
+    }
+
+    /// Changes what is said of a tenant and leaves the rest, all of it or nothing. Says whose addresses sign in now, and whose
+    /// no more.
+    pub async fn change_tenant(
+        &self,
+        by: &Authority,
+        id: TenantId,
+        change: &TenantChange,
+    ) -> Result<Vec<Regained>, Error> {
+        let mut work = self.begin(by, "tenant.edit").await?;
+        let done = change_all(&mut work, id, change).await;
         work.end(done).await
     }
 
@@ -220,6 +246,27 @@ async fn put_domains(work: &mut Work<'_>, id: TenantId, domains: &[Hostname]) ->
     domains.sort();
     domains.dedup();
     tenants::set_domains(&mut work.tx, id, &domains).await.map_err(Error::from)
+}
+
+async fn change_all(
+    work: &mut Work<'_>,
+    id: TenantId,
+    change: &TenantChange,
+) -> Result<Vec<Regained>, Error> {
+    let old = work.tenant(id)?;
+    let draft = TenantDraft {
+        name: change.name.clone().unwrap_or(old.name),
+        plan: change.plan.clone().unwrap_or(old.plan),
+        mfa_required: change.mfa_required.unwrap_or(old.mfa_required),
+    };
+    edit(work, id, &draft).await?;
+    match &change.domains {
+        Some(domains) => {
+            work.acts("tenant.domains");
+            set_domains(work, id, domains).await
+        }
+        None => Ok(Vec::new()),
+    }
 }
 
 async fn edit(work: &mut Work<'_>, id: TenantId, draft: &TenantDraft) -> Result<(), Error> {

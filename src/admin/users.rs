@@ -70,7 +70,7 @@ pub struct Created {
 }
 
 /// What is to be different about somebody. What is `None` stays.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edit {
     /// How they are called.
     pub name: Option<PersonName>,
@@ -135,6 +135,20 @@ impl Admin {
     pub async fn edit_user(&self, by: &Authority, id: UserId, edit: Edit) -> Result<(), Error> {
         let mut work = self.begin(by, "user.edit").await?;
         let done = change(&mut work, id, &edit).await;
+        work.end(done).await
+    }
+
+    /// Changes somebody and where they belong, all of it or nothing: makes them a member at places, takes them out of tenants.
+    pub async fn change_user(
+        &self,
+        by: &Authority,
+        id: UserId,
+        edit: &Edit,
+        joins: &[Place],
+        leaves: &[TenantId],
+    ) -> Result<(), Error> {
+        let mut work = self.begin(by, "user.edit").await?;
+        let done = change_all(&mut work, id, edit, joins, leaves).await;
         work.end(done).await
     }
 
@@ -428,6 +442,28 @@ fn usual(work: &Work<'_>, new: &NewUser) -> Result<Vec<(std::sync::Arc<Role>, Pl
             new.joins.iter().map(|place| Ok((work.built_in(admin(*place))?, *place))).collect()
         }
     }
+}
+
+async fn change_all(
+    work: &mut Work<'_>,
+    id: UserId,
+    edit: &Edit,
+    joins: &[Place],
+    leaves: &[TenantId],
+) -> Result<(), Error> {
+    for place in joins {
+        work.acts("membership.put");
+        super::memberships::join(work, id, *place).await?;
+    }
+    for tenant in leaves {
+        work.acts("membership.drop");
+        super::memberships::leave(work, id, *tenant).await?;
+    }
+    if *edit == Edit::default() {
+        return Ok(());
+    }
+    work.acts("user.edit");
+    change(work, id, edit).await
 }
 
 async fn change(work: &mut Work<'_>, id: UserId, edit: &Edit) -> Result<(), Error> {

@@ -146,9 +146,10 @@ impl Admin {
 
     /// Begins a change for somebody; `action` is its name in the audit log.
     pub(super) async fn begin(&self, by: &Authority, action: &'static str) -> Result<Work<'_>, Error> {
-        let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         tx.lock(LOCK).await?;
+        // Not before: whoever waited for the lock would leave a record that is older than those of whoever went first.
+        let now = self.clock.now();
         let (tree, groups) = read_tree(&mut tx).await?;
         let who = Asker::read(&mut tx, by, &tree, now).await?;
         let administrators = super::administrators::usable(&mut tx, &tree, now).await?;
@@ -173,6 +174,11 @@ impl Work<'_> {
     pub(super) fn about(&mut self, kind: &'static str, id: impl ToString, tenant: Option<TenantId>) {
         self.target = Some((kind, id.to_string()));
         self.tenant = tenant;
+    }
+
+    /// Says what comes next, where one piece of work does several things; each leaves a record of its own name.
+    pub(super) const fn acts(&mut self, action: &'static str) {
+        self.action = action;
     }
 
     /// The record that this work will leave, to be filled in.

@@ -80,7 +80,7 @@ async fn write_audit(
         if count == 0 {
             return;
         }
-        while let Err(error) = write_batch(&db, &batch, clock.now(), &*chance).await {
+        while let Err(error) = write_batch(&db, &batch, &*clock, &*chance).await {
             tracing::warn!(%error, waiting = batch.len(), "the audit log cannot be written; trying again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -91,10 +91,11 @@ async fn write_audit(
 async fn write_batch(
     db: &Db,
     batch: &[AuditEvent],
-    now: Timestamp,
+    clock: &dyn Clock,
     chance: &dyn Chance,
 ) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
+    let now = clock.now();
     for event in batch {
         audit::write(&mut tx, event, now, chance).await?;
     }

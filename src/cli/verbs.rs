@@ -1,5 +1,6 @@
 //! From words to commands, and from answers to the screen.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::app::control::{self, Answer, Circumstances, Client, Command, Exit, RoleWish, Typed, UserWish};
 use crate::app::local::{Local, storage_url, storage_words};
 use crate::config::{self, Loaded, Whereabouts};
-use crate::domain::{AuditId, Timestamp};
+use crate::domain::{AuditId, Span, Timestamp};
 use crate::store::DbError;
 use crate::sys::{Clock as _, SystemClock};
 
@@ -371,38 +372,92 @@ fn typed(from_input: bool) -> Result<Typed, Stop> {
     Ok(Typed::new(prompt::new_password(from_input)?.to_string()))
 }
 
+/// How far following looks back. The time of a record is read before the transaction that writes it ends: it may become
+/// visible after younger ones. Transactions that wait longer than this are given up.
+const LOOK_BACK: Span = Span::seconds(15);
+/// How many records are asked for at once.
+const PAGE: i64 = 1_000;
+
+/// The records that somebody who follows has seen, as far back as is looked.
+struct Seen {
+    ids: HashMap<AuditId, Timestamp>,
+    from: Timestamp,
+}
+
+impl Seen {
+    /// Remembers the records of an answer; whether each is new.
+    fn note(&mut self, answer: &Answer) -> Vec<bool> {
+        let records = answer.json.as_array().into_iter().flatten();
+        records.map(|it| place(it).is_none_or(|(at, id)| self.ids.insert(id, at).is_none())).collect()
+    }
+
+    /// From where to look again; what is older cannot come any more and is forgotten.
+    fn since(&mut self) -> Timestamp {
+        if let Some(newest) = self.ids.values().max() {
+            self.from = self.from.max(*newest - LOOK_BACK);
+        }
+        self.ids.retain(|_, at| *at >= self.from);
+        self.from
+    }
+}
+
+/// The place of a record in the log.
+fn place(record: &serde_json::Value) -> Option<(Timestamp, AuditId)> {
+    let id: AuditId = record.get("id")?.as_str()?.parse().ok()?;
+    Some((Timestamp::from_millis(record.get("at_millis")?.as_i64()?), id))
+}
+
+/// What has come since the last look, in answers of a page each; the last one says how it ended.
+async fn news(hand: &mut Hand, seen: &mut Seen) -> Result<Vec<Answer>, Stop> {
+    let (mut at, mut id, mut pages) = (seen.since(), None, Vec::new());
+    loop {
+        let mut answer = hand.call(Command::AuditAfter { at, id, limit: PAGE }).await?;
+        let records = answer.json.as_array();
+        let last = records.filter(|all| i64::try_from(all.len()).is_ok_and(|read| read == PAGE));
+        let last = last.and_then(|all| all.last()).and_then(place);
+        let new = seen.note(&answer);
+        let mut marks = new.iter();
+        if let Some(records) = answer.json.as_array_mut() {
+            records.retain(|_| *marks.next().unwrap_or(&true));
+        }
+        let mut marks = new.iter();
+        if let Some(table) = &mut answer.table {
+            table.rows.retain(|_| *marks.next().unwrap_or(&true));
+        }
+        pages.push(answer);
+        match last {
+            Some(last) => (at, id) = (last.0, Some(last.1)),
+            None => return Ok(pages),
+        }
+    }
+}
+
 /// Shows the latest records, and then every new one, until interrupted.
 async fn follow(shell: &Shell, lines: i64) -> Result<u8, Stop> {
     let mut hand = Hand::find(shell, true).await?;
     let limit = lines.clamp(1, 10_000);
+    // What stands there already is no news.
+    let mut seen = Seen { ids: HashMap::new(), from: SystemClock::default().now() - LOOK_BACK };
+    news(&mut hand, &mut seen).await?;
     let tail =
         Command::AuditTail { limit, tenant: None, action: None, actor: None, target: None, outcome: None };
-    let mut answer = hand.call(tail).await?;
-    let mut first = true;
-    let mut last: (Timestamp, Option<AuditId>) = (SystemClock::default().now(), None);
+    let answer = hand.call(tail).await?;
+    seen.note(&answer);
+    let (mut first, mut pages) = (true, vec![answer]);
     loop {
-        let rows = answer.table.as_ref().map_or(0, |table| table.rows.len());
-        if rows > 0 || answer.exit != Exit::Done {
-            shell.screen.show_more(&answer, first);
-            first = false;
-        }
-        if answer.exit != Exit::Done {
-            return Ok(answer.exit.code());
-        }
-        if let Some(newest) = newest(&answer) {
-            last = (newest.0, Some(newest.1));
+        for answer in &pages {
+            let rows = answer.table.as_ref().map_or(0, |table| table.rows.len());
+            if rows > 0 || answer.exit != Exit::Done {
+                shell.screen.show_more(answer, first);
+                first = false;
+            }
+            if answer.exit != Exit::Done {
+                return Ok(answer.exit.code());
+            }
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        answer = hand.call(Command::AuditAfter { at: last.0, id: last.1, limit: 1_000 }).await?;
+        pages = news(&mut hand, &mut seen).await?;
     }
-}
-
-/// The place of the newest record of an answer.
-fn newest(answer: &Answer) -> Option<(Timestamp, AuditId)> {
-    let record = answer.json.as_array()?.last()?;
-    let id: AuditId = record.get("id")?.as_str()?.parse().ok()?;
-    let millis = record.get("at_millis")?.as_i64()?;
-    Some((Timestamp::from_millis(millis), id))
 }
 
 /// How many lines travel at once: small enough that nobody waits long for the writer.

@@ -575,3 +575,19 @@ async fn every_change_leaves_a_record_and_every_refusal_word() {
     assert_eq!((refused.action, refused.outcome), ("user.delete", crate::domain::Outcome::Refused));
     assert_eq!(refused.detail["code"], "cannot_delete_self");
 }
+
+#[tokio::test]
+async fn the_keys_and_the_records_as_a_whole_are_nobody_s_who_has_but_a_tenant() {
+    let house = house().await;
+    let acme = house.tenant("acme").await;
+    let ada = house.admin_of("ada", "tenant-admin", Place::Tenant(acme)).await;
+    let by = house.as_(ada).await;
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("copy.db");
+    assert_eq!(code(house.admin.backup(&by, &to).await), "forbidden");
+    assert!(!to.exists());
+    assert_eq!(code(house.admin.rotate_keys(&by).await), "forbidden");
+    assert_eq!(code(house.admin.reseal(&by).await), "forbidden");
+    assert_eq!(code(house.admin.backup(&operator(), &to).await), "done");
+    assert!(to.exists());
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::admin::{AuditSearch, LINK_LIFE, record_json};
 use crate::app::keys;
 use crate::domain::ids::Id as _;
-use crate::domain::{AuditId, Span, Timestamp, UserId};
+use crate::domain::{AuditId, Outcome, Span, Timestamp, UserId};
 use crate::store::audit::Record;
 use crate::store::sessions;
 
@@ -45,7 +45,7 @@ impl Desk<'_> {
     }
 
     pub(super) async fn backup(&self, to: std::path::PathBuf) -> Result<Answer, Trouble> {
-        self.admin.db.backup(&to).await?;
+        self.admin.backup(self.by, &to).await?;
         let answer = Answer::about(format!("records copied to {}", to.display()), json!({ "file": to }));
         Ok(answer.note("keep the master key apart from it: without the key, it opens nothing that is sealed"))
     }
@@ -79,16 +79,7 @@ impl Desk<'_> {
     }
 
     pub(super) async fn rotate_keys(&self) -> Result<Answer, Trouble> {
-        let admin = self.admin;
-        let id = keys::rotate_assertion(
-            &admin.db,
-            &admin.keys,
-            self.by.actor(),
-            admin.clock.now(),
-            &*admin.chance,
-        )
-        .await
-        .map_err(|error| Trouble::Other(error.to_string()))?;
+        let id = self.admin.rotate_keys(self.by).await?;
         let text = format!(
             "assertions are signed by {id} from now on; the key before it is published for another hour"
         );
@@ -140,6 +131,12 @@ impl Desk<'_> {
     }
 
     pub(super) async fn audit_tail(&self, search: Search) -> Result<Answer, Trouble> {
+        const OUTCOMES: [Outcome; 3] = [Outcome::Done, Outcome::Refused, Outcome::Failed];
+        if let Some(text) = &search.outcome
+            && !OUTCOMES.iter().any(|outcome| outcome.as_str() == text)
+        {
+            return Err(Trouble::Usage(format!("\"{text}\" is no outcome; one is done, refused or failed")));
+        }
         let wanted = AuditSearch {
             tenant: self.maybe_tenant(search.tenant).await?,
             actor: self.recorded(search.actor).await,

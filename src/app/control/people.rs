@@ -151,13 +151,17 @@ impl Desk<'_> {
             },
             kind: kind(wish.kind.as_ref())?,
         };
-        for place in self.joins(&wish.join).await? {
-            self.admin.join(self.by, id, place).await?;
+        let joins = self.joins(&wish.join).await?;
+        let mut leaves = Vec::new();
+        for tenant in &leave {
+            leaves.push(self.tenant(tenant).await?);
         }
-        for tenant in leave {
-            self.admin.leave(self.by, id, self.tenant(&tenant).await?).await?;
+        if edit == Edit::default() && joins.is_empty() && leaves.is_empty() {
+            return Err(Trouble::Usage(format!(
+                "say what is to be different about {user}: --name, --email, --kind, --join or --leave"
+            )));
         }
-        self.admin.edit_user(self.by, id, edit).await?;
+        self.admin.change_user(self.by, id, &edit, &joins, &leaves).await?;
         Ok(Answer::said(format!("user {user} changed")))
     }
 

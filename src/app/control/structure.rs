@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::admin::{NewPlace, Regained, TenantDraft, TenantView};
+use crate::admin::{NewPlace, Regained, TenantChange, TenantDraft, TenantView};
 use crate::domain::{GroupId, Hostname, Place, Slug, Span, TenantId, Timestamp};
 
 use super::Desk;
@@ -79,20 +79,19 @@ impl Desk<'_> {
 
     pub(super) async fn tenant_edit(&self, tenant: &str, edit: TenantEdit) -> Result<Answer, Trouble> {
         let id = self.tenant(tenant).await?;
-        let view = self.admin.show_tenant(self.by, id).await?;
-        let draft = TenantDraft {
-            name: edit.name.unwrap_or(view.tenant.name),
-            plan: edit.plan.unwrap_or(view.tenant.plan),
-            mfa_required: edit.mfa.unwrap_or(view.tenant.mfa_required),
+        let change = TenantChange {
+            name: edit.name,
+            plan: edit.plan,
+            mfa_required: edit.mfa,
+            domains: edit.domains.as_deref().map(domains).transpose()?,
         };
-        let answer = Answer::about(format!("tenant {} changed", view.tenant.slug), json!({ "id": id }));
-        if let Some(texts) = &edit.domains {
-            let moved = self.admin.set_domains(self.by, id, &domains(texts)?).await?;
-            self.admin.edit_tenant(self.by, id, &draft).await?;
-            return Ok(regained(answer, &moved));
+        if change == TenantChange::default() {
+            return Err(Trouble::Usage(format!(
+                "say what is to be different about {tenant}: --name, --plan, --require-mfa, --domain or --no-domains"
+            )));
         }
-        self.admin.edit_tenant(self.by, id, &draft).await?;
-        Ok(answer)
+        let moved = self.admin.change_tenant(self.by, id, &change).await?;
+        Ok(regained(Answer::about(format!("tenant {tenant} changed"), json!({ "id": id })), &moved))
     }
 
     pub(super) async fn tenant_list(&self) -> Result<Answer, Trouble> {
@@ -264,8 +263,20 @@ impl Desk<'_> {
     }
 
     pub(super) async fn group_delete(&self, group: &str) -> Result<Answer, Trouble> {
-        self.admin.delete_group(self.by, self.group(group).await?).await?;
-        Ok(Answer::said(format!("group {group} deleted")))
+        let id = self.group(group).await?;
+        let found = self.admin.list_groups(self.by, None).await?.into_iter().find(|it| it.id == id);
+        self.admin.delete_group(self.by, id).await?;
+        let snapshot = self.admin.snapshot.load();
+        let naming = found
+            .iter()
+            .flat_map(|it| snapshot.routes().iter().filter(|route| route.names_group(it.tenant, &it.slug)));
+        let answer = Answer::said(format!("group {group} deleted"));
+        Ok(naming.fold(answer, |answer, route| {
+            answer.note(format!(
+                "the route {} names it in its policy ({}); nobody is in it any more",
+                route.spec.name, route.spec.source.0
+            ))
+        }))
     }
 
     pub(super) async fn group_join(&self, group: &str, user: &str) -> Result<Answer, Trouble> {
@@ -307,6 +318,10 @@ impl Desk<'_> {
 }
 
 fn not_a(kind: &str, place: &str) -> Trouble {
-    let form = if kind == "department" { "TENANT/ORGANISATION/DEPARTMENT" } else { "TENANT/ORGANISATION" };
-    Trouble::Usage(format!("{place} is not a {kind}; write {form}"))
+    let (a, form) = if kind == "department" {
+        ("a", "TENANT/ORGANISATION/DEPARTMENT")
+    } else {
+        ("an", "TENANT/ORGANISATION")
+    };
+    Trouble::Usage(format!("{place} is not {a} {kind}; write {form}"))
 }

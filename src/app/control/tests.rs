@@ -350,6 +350,93 @@ allow = ["user:nobody"]
     local.close().await;
 }
 
+/// Of several things asked for at once, all are done or none.
+#[tokio::test]
+async fn what_is_changed_together_is_changed_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut local = Local::open(&configured(folder.path(), ACME)).await.unwrap();
+    for slug in ["beta", "gamma"] {
+        let made = serde_json::json!({ "do": "tenant-create", "slug": slug, "name": null, "plan": null, "mfa": false,
+            "domains": [format!("{slug}.example")], "owner": null });
+        assert_eq!(ask(&mut local, made).await.exit, Exit::Done);
+    }
+    local.call(create("grace", "acme")).await;
+    let edit = |join: &[&str], leave: &[&str], name: Option<&str>| {
+        serde_json::json!({ "do": "user-edit", "user": "grace", "leave": leave,
+            "wish": { "name": name, "join": join, "roles": [], "groups": [] } })
+    };
+    let where_grace_is = async |local: &mut Local| {
+        let shown = local.call(Command::UserShow { user: "grace".to_owned() }).await.json;
+        (shown["member_of"].as_str().unwrap().to_owned(), shown["name"].as_str().unwrap().to_owned())
+    };
+    // She is not in gamma: nobody leaves it, and nothing else is done either.
+    let refused = ask(&mut local, edit(&["beta"], &["gamma"], Some("Amazing"))).await;
+    assert_eq!(refused.exit, Exit::NotFound, "{refused:?}");
+    assert_eq!(where_grace_is(&mut local).await, ("acme".to_owned(), "grace".to_owned()));
+    assert_eq!(ask(&mut local, edit(&["beta"], &["acme"], Some("Amazing"))).await.exit, Exit::Done);
+    assert_eq!(where_grace_is(&mut local).await, ("beta".to_owned(), "Amazing".to_owned()));
+    assert_eq!(ask(&mut local, edit(&[], &[], None)).await.exit, Exit::Usage, "nothing was asked for");
+
+    let edit = |name: Option<&str>, domains: Option<&[&str]>| serde_json::json!({ "do": "tenant-edit", "tenant": "beta", "name": name, "plan": null, "mfa": null, "domains": domains });
+    let refused = ask(&mut local, edit(Some("Other"), Some(&["gamma.example"]))).await;
+    assert_eq!(refused.code.as_deref(), Some("domain_taken"), "{refused:?}");
+    let name = async |local: &mut Local| {
+        local.call(Command::TenantShow { tenant: "beta".to_owned() }).await.json["name"].clone()
+    };
+    assert_eq!(name(&mut local).await, "beta");
+    assert_eq!(ask(&mut local, edit(Some("Other"), Some(&["other.example"]))).await.exit, Exit::Done);
+    assert_eq!(name(&mut local).await, "Other");
+    assert_eq!(ask(&mut local, edit(None, None)).await.exit, Exit::Usage, "nothing was asked for");
+
+    // Each thing leaves its own record, the refusals as well.
+    let actions = async |local: &mut Local, outcome: &str| {
+        let tail = serde_json::json!({ "do": "audit-tail", "limit": 100, "tenant": null, "action": null, "actor": own_name(),
+            "target": null, "outcome": outcome });
+        let rows = ask(local, tail).await.table.unwrap().rows;
+        let mut actions: Vec<_> =
+            rows.into_iter().map(|row| row[2].clone()).filter(|it| !it.contains("create")).collect();
+        // Of one moment, they have no order.
+        actions.sort();
+        actions
+    };
+    let done = ["membership.drop", "membership.put", "tenant.domains", "tenant.edit", "user.edit"];
+    assert_eq!(actions(&mut local, "done").await, done);
+    assert_eq!(actions(&mut local, "refused").await, ["tenant.domains"]);
+    assert_eq!(actions(&mut local, "failed").await, ["membership.drop"]);
+    let odd = serde_json::json!({ "do": "audit-tail", "limit": 9, "tenant": null, "action": null, "actor": null,
+        "target": null, "outcome": "foo" });
+    assert_eq!(ask(&mut local, odd).await.exit, Exit::Usage);
+    local.close().await;
+}
+
+/// A copy of everything, and a new key, are changes like any other: recorded, with who made them.
+#[tokio::test]
+async fn copies_and_new_keys_are_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut local = Local::open(&configured(folder.path(), ACME)).await.unwrap();
+    let to = folder.path().join("copy.db");
+    assert_eq!(local.call(Command::DbBackup { to: to.clone() }).await.exit, Exit::Done);
+    assert_eq!(local.call(Command::DbBackup { to: to.clone() }).await.exit, Exit::Refused, "it is there");
+    assert_eq!(local.call(Command::KeysRotate).await.exit, Exit::Done);
+    let tail = Command::AuditTail {
+        limit: 10,
+        tenant: None,
+        action: None,
+        actor: Some(own_name()),
+        target: None,
+        outcome: None,
+    };
+    let rows = local.call(tail).await.table.unwrap().rows;
+    let rows: Vec<[&str; 3]> =
+        rows.iter().map(|row| [row[2].as_str(), row[3].as_str(), row[4].as_str()]).collect();
+    let to = to.to_str().unwrap();
+    assert_eq!(rows[0], ["records.copy", "done", to]);
+    assert_eq!(rows[1], ["records.copy", "done", to]);
+    assert!(rows.contains(&["records.copy", "failed", to]), "{rows:?}");
+    assert!(rows.iter().any(|row| row[0] == "keys.rotate" && row[1] == "done"), "{rows:?}");
+    local.close().await;
+}
+
 async fn served(
     folder: &std::path::Path,
 ) -> (std::path::PathBuf, tokio::task::JoinHandle<std::io::Result<()>>) {

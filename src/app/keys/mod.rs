@@ -6,23 +6,18 @@
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use crate::admin::keys::{ASSERTION, PUBLISHED, add, add_assertion};
 use crate::config::MasterKeys;
 use crate::crypto::Keyring;
 use crate::crypto::keyring::{ASSERTION_TYPE, AssertionKeys, WebKeys};
 use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
-use crate::domain::{Actor, AuditEvent, Chance, KeyId, Outcome, Secret, Span, Timestamp};
+use crate::domain::{Actor, AuditEvent, Chance, Outcome, Secret, Timestamp};
 use crate::store::keys::{self, SealedKey};
-use crate::store::{Db, Tx, audit, credentials};
+use crate::store::{Db, audit, credentials};
 
 /// The purpose of the secret from which web keys are derived.
 const WEB: &str = "web";
-/// The purpose of a key that signs assertions.
-const ASSERTION: &str = "assertion";
-/// How long a key is still published after it has signed its last: no assertion lives longer than five minutes, and no
-/// upstream should keep a key set longer than this.
-const PUBLISHED: Span = Span::hours(1);
-
 /// Opens the keys of an installation, or makes them on a database that has none.
 ///
 /// # Errors
@@ -41,35 +36,6 @@ pub async fn open(
     let secret = unsealed(&sealer, web)?;
     let assertion = signing(&sealer, &rows, now)?;
     Ok(Keyring::new(sealer, WebKeys::derive(&secret)?, assertion))
-}
-
-/// Makes a new key for assertions; the one before it is published for another hour. Other nodes take it from the change
-/// feed with [`reload_assertion`].
-///
-/// # Errors
-/// When the database fails.
-pub async fn rotate_assertion(
-    db: &Db,
-    ring: &Keyring,
-    by: Actor,
-    now: Timestamp,
-    chance: &dyn Chance,
-) -> anyhow::Result<String> {
-    let mut tx = db.begin().await?;
-    tx.lock("keys").await?;
-    for row in keys::all(&mut tx).await?.iter().filter(|row| row.purpose == ASSERTION) {
-        match row.retired_at {
-            None => keys::retire(&mut tx, row.id, now).await?,
-            Some(at) if now.since(at) > PUBLISHED => keys::delete(&mut tx, row.id).await?,
-            Some(_) => {}
-        }
-    }
-    let id = add_assertion(&mut tx, &ring.sealer, now, chance).await?;
-    let event = AuditEvent::new(by, "keys.rotate", Outcome::Done).on("key", &id);
-    audit::write(&mut tx, &event, now, chance).await?;
-    tx.commit(now).await?;
-    reload_assertion(db, ring, now).await?;
-    Ok(id)
 }
 
 /// Reads the keys for assertions again, after another node has changed them.
@@ -119,43 +85,13 @@ async fn first(
         "the database has sealed records but not the keys that belong to them: restore it from a backup"
     );
     let secret = Secret::new(chance.bytes::<32>());
-    add(&mut tx, sealer, WEB, secret.expose(), String::new(), now, chance).await?;
+    add(&mut tx, sealer, (WEB, String::new()), secret.expose(), now, chance).await?;
     let id = add_assertion(&mut tx, sealer, now, chance).await?;
     let event = AuditEvent::new(Actor::System, "keys.create", Outcome::Done).on("key", &id);
     audit::write(&mut tx, &event, now, chance).await?;
     let rows = keys::all(&mut tx).await?;
     tx.commit(now).await?;
     Ok(rows)
-}
-
-async fn add_assertion(
-    tx: &mut Tx,
-    sealer: &Sealer,
-    now: Timestamp,
-    chance: &dyn Chance,
-) -> anyhow::Result<String> {
-    let pkcs8 = SigningKey::generate()?;
-    let key = SigningKey::from_pkcs8(pkcs8.expose(), ASSERTION_TYPE)?;
-    add(tx, sealer, ASSERTION, pkcs8.expose(), key.public().to_string(), now, chance).await?;
-    Ok(key.id().to_owned())
-}
-
-#[expect(clippy::too_many_arguments, reason = "one column each; a struct of them is `SealedKey` itself")]
-async fn add(
-    tx: &mut Tx,
-    sealer: &Sealer,
-    purpose: &str,
-    secret: &[u8],
-    public: String,
-    now: Timestamp,
-    chance: &dyn Chance,
-) -> anyhow::Result<()> {
-    let id = KeyId::mint(now, chance);
-    let sealed = sealer.seal(&keys::seal_place(id), secret, chance)?;
-    let key =
-        SealedKey { id, purpose: purpose.to_owned(), sealed, public, created_at: now, retired_at: None };
-    keys::add(tx, &key).await?;
-    Ok(())
 }
 
 fn unsealed(sealer: &Sealer, row: &SealedKey) -> anyhow::Result<Secret<Vec<u8>>> {

@@ -1,5 +1,14 @@
-use crate::store::StorageUrl;
-use crate::sys::OsChance;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::access::snapshot::Rules;
+use crate::access::{Authority, Ledger, Snapshot};
+use crate::admin::{self, Admin};
+use crate::domain::Span;
+use crate::protocol::password::Policy;
+use crate::store::{StorageUrl, tree};
+use crate::sys::{Clock as _, OsChance, Pool, SystemClock};
 
 use super::*;
 
@@ -47,17 +56,36 @@ async fn key_03_no_new_key_takes_the_place_of_one_that_does_not_open() {
 async fn a_rotated_key_is_published_for_another_hour() {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&folder).await;
-    let ring = open(&db, &master(1, &[]), NOW, &OsChance).await.unwrap();
-    let other_node = open(&db, &master(1, &[]), NOW, &OsChance).await.unwrap();
+    let clock = Arc::new(SystemClock::default());
+    let now = clock.now();
+    let ring = Arc::new(open(&db, &master(1, &[]), now, &OsChance).await.unwrap());
+    let other_node = open(&db, &master(1, &[]), now, &OsChance).await.unwrap();
     let first = kids(&ring);
-    let second = rotate_assertion(&db, &ring, Actor::System, NOW, &OsChance).await.unwrap();
-    assert_eq!(kids(&ring), [second.clone(), first[0].clone()]);
-    reload_assertion(&db, &other_node, NOW).await.unwrap();
-    assert_eq!(other_node.assertion().current().id(), second);
-    let later = NOW + Span::hours(2);
-    reload_assertion(&db, &ring, later).await.unwrap();
+    let empty = Snapshot::compile(0, tree::Tree::default(), &[], &Rules::default());
+    let admin = Admin {
+        db: db.clone(),
+        keys: Arc::clone(&ring),
+        snapshot: Arc::new(ArcSwap::from_pointee(empty)),
+        ledger: Ledger::new(8).0,
+        hashing: Pool::new(1, 8),
+        clock: Arc::clone(&clock) as _,
+        chance: Arc::new(OsChance),
+        settings: admin::Settings {
+            policy: Policy { min_length: 12, check_common: true },
+            portal_origin: "https://access.example.com".to_owned(),
+            brand: "Cardea".to_owned(),
+        },
+    };
+    let second = admin.rotate_keys(&Authority::system()).await.unwrap();
+    for ring in [&*ring, &other_node] {
+        reload_assertion(&db, ring, clock.now()).await.unwrap();
+        assert_eq!(kids(ring), [second.clone(), first[0].clone()]);
+        assert_eq!(ring.assertion().current().id(), second);
+    }
+    clock.advance(Span::hours(2));
+    reload_assertion(&db, &ring, clock.now()).await.unwrap();
     assert_eq!(kids(&ring), [second]);
-    rotate_assertion(&db, &ring, Actor::System, later, &OsChance).await.unwrap();
+    admin.rotate_keys(&Authority::system()).await.unwrap();
     assert_eq!(keys::all(&mut db.read().await.unwrap()).await.unwrap().len(), 3, "the first is forgotten");
 }
 

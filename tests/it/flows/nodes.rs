@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use cardea::access::Authority;
 use cardea::admin::Given;
-use cardea::app::keys;
 use cardea::demo::PASSWORD;
 use cardea::domain::{PlacePath, Span};
-use cardea::sys::OsChance;
 
 use super::{at_code, enrol};
 use crate::support::stage::{Ready, Stage, Visitor, all_at_once};
@@ -222,9 +220,8 @@ async fn node_02_pwd_07_a_link_used_on_two_nodes_at_once_works_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn key_02_a_new_signing_key_is_known_everywhere() {
     let (one, two) = Stage::pair().await;
-    let (house, now) = (one.house(), one.now());
-    let by = cardea::domain::Actor::System;
-    let new = keys::rotate_assertion(&house.db, &house.keys, by, now, &OsChance).await.unwrap();
+    let house = one.house();
+    let new = house.admin.rotate_keys(&Authority::system()).await.unwrap();
     let begun = Instant::now();
     while two.house().keys.assertion().current().id() != new {
         assert!(begun.elapsed() < Duration::from_secs(5), "the other node still signs with the old key");

@@ -37,6 +37,11 @@ impl Running {
         Self { child, guard: Some(guard), lines, seen: Vec::new() }
     }
 
+    /// The lines that were read so far.
+    pub(crate) fn seen(&self) -> &[String] {
+        &self.seen
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
