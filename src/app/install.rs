@@ -30,7 +30,7 @@ pub(super) async fn apply(house: &House, loaded: &Loaded) -> anyhow::Result<()> 
         .await
         .context("the objects of the configuration could not be written")?;
     for change in &applied.changes {
-        tracing::info!(what = %change, "written from the configuration");
+        tracing::info!(what = %change, "brought into the records");
     }
     Ok(())
 }

@@ -14,5 +14,5 @@ mod tasks;
 mod telemetry;
 
 pub use house::{House, Machine, Queues, password_policy};
-pub use serve::{Reloader, Running, Signals, serve, start};
+pub use serve::{Reloader, Running, Signals, Taken, serve, start};
 pub use telemetry::start as start_logging;

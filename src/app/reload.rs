@@ -12,11 +12,16 @@ use super::local;
 #[derive(Default)]
 pub struct ConfigState {
     stale: Mutex<Option<(Timestamp, String)>>,
+    /// Settings that were changed since the start and wait for the next one.
+    waiting: Mutex<Vec<&'static str>>,
 }
 
 impl ConfigState {
-    /// A reload was taken.
-    pub fn accepted(&self) {
+    /// A reload was taken, but for settings that wait for the next start.
+    pub fn accepted(&self, waiting: Vec<&'static str>) {
+        if let Ok(mut names) = self.waiting.lock() {
+            *names = waiting;
+        }
         if let Ok(mut stale) = self.stale.lock() {
             *stale = None;
         }
@@ -35,11 +40,13 @@ impl ConfigState {
         self.stale.lock().is_ok_and(|stale| stale.is_none())
     }
 
-    /// `current`, or `stale` and since when.
+    /// `current`, perhaps with what waits for the next start, or `stale` and since when.
     #[must_use]
     pub fn words(&self) -> String {
+        let waiting = self.waiting.lock().map(|names| names.join(", ")).unwrap_or_default();
         match self.stale.lock().ok().and_then(|stale| stale.clone()) {
-            None => "current".to_owned(),
+            None if waiting.is_empty() => "current".to_owned(),
+            None => format!("current, but for what waits for a restart: {waiting}"),
             Some((at, why)) => format!("stale since {at}: {why}"),
         }
     }

@@ -57,6 +57,15 @@ pub struct Reloader {
     front: Option<Arc<Front>>,
 }
 
+/// What was taken over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The files that were read, for whoever watches them.
+    pub files: Vec<PathBuf>,
+    /// The settings that differ and wait for the next start.
+    pub waiting: Vec<&'static str>,
+}
+
 /// Runs a gateway until it is told to stop.
 ///
 /// # Errors
@@ -210,7 +219,13 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>) -
             let reloader = Arc::clone(&reloads);
             Box::pin(async move {
                 match reloader.reload("a command").await {
-                    Ok(_) => Ok("the configuration was taken over".to_owned()),
+                    Ok(taken) if taken.waiting.is_empty() => {
+                        Ok("the configuration was taken over".to_owned())
+                    }
+                    Ok(taken) => Ok(format!(
+                        "the configuration was taken over, but for what waits for a restart: {}",
+                        taken.waiting.join(", ")
+                    )),
                     Err((report, _)) => Err(report),
                 }
             })
@@ -376,7 +391,10 @@ impl Reloader {
             let watched = files.clone();
             let Ok(seen) = pool.run(move || config::fingerprint(&watched)).await else { continue };
             if seen != known && seen == last {
-                let (Ok(read) | Err((_, read))) = self.reload("a changed file").await;
+                let read = match self.reload("a changed file").await {
+                    Ok(taken) => taken.files,
+                    Err((_, files)) => files,
+                };
                 if !read.is_empty() {
                     files = read;
                 }
@@ -393,12 +411,11 @@ impl Reloader {
         &self.house.config
     }
 
-    /// Takes over the configuration in the files: all of it, or nothing and the old one stays. Gives the files that were
-    /// read, for whoever watches them.
+    /// Takes over the configuration in the files: all of it, or nothing and the old one stays.
     ///
     /// # Errors
     /// With the report, as text, when the files are wrong or the database fails.
-    pub async fn reload(&self, why: &str) -> Result<Vec<PathBuf>, (String, Vec<PathBuf>)> {
+    pub async fn reload(&self, why: &str) -> Result<Taken, (String, Vec<PathBuf>)> {
         let _turn = self.turn.lock().await;
         let now = self.house.machine.clock.now();
         let refuse = |cause: String, text: String, files: Vec<PathBuf>| {
@@ -431,8 +448,8 @@ impl Reloader {
         if !waiting.is_empty() {
             tracing::warn!(settings = %waiting.join(", "), "these settings take effect at the next start");
         }
-        self.house.config.accepted();
+        self.house.config.accepted(waiting.clone());
         tracing::info!(%why, routes = loaded.objects.routes.len(), "the configuration was taken over");
-        Ok(loaded.files)
+        Ok(Taken { files: loaded.files, waiting })
     }
 }

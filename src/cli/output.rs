@@ -65,6 +65,10 @@ impl Screen {
             }
         }
         if self.style == Style::Table {
+            let empty = answer.table.as_ref().is_some_and(|table| table.rows.is_empty());
+            if empty && answer.exit == Exit::Done && answer.notes.is_empty() {
+                note("nothing to list");
+            }
             for text in &answer.notes {
                 note(text);
             }

@@ -169,8 +169,18 @@ impl Scalar for bool {
 impl Scalar for u32 {
     const KIND: Kind = Kind::Whole;
     fn parse(text: &str) -> Result<Self, Bad> {
-        let bad = Bad::value("", "write a whole number from 0 to 4294967295");
-        text.trim().parse().map_err(|_| bad.with(Code::OutOfRange))
+        let text = text.trim();
+        text.parse().map_err(|_| {
+            if text.trim_start_matches('-').chars().all(|c| c.is_ascii_digit()) {
+                Bad::value(
+                    "",
+                    "write a positive whole number; docs/configuration.md says from where to where",
+                )
+                .with(Code::OutOfRange)
+            } else {
+                Bad::value("this is no number", "write a whole number, in digits")
+            }
+        })
     }
     fn shape() -> Json {
         json!({ "type": "integer", "minimum": 0 })

@@ -74,6 +74,8 @@ pub struct Loaded {
     pub overrides: Vec<String>,
     /// What the files held when they were read.
     pub fingerprint: Fingerprint,
+    /// How many files hold configuration, and not a secret.
+    written: usize,
 }
 
 impl Loaded {
@@ -82,9 +84,8 @@ impl Loaded {
     pub fn summary(&self) -> String {
         let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let Objects { tenants, roles, routes, .. } = &self.objects;
-        let files = self.files.iter().filter(|path| !path.to_string_lossy().contains('*')).count();
         [
-            count(files, "file"),
+            count(self.written, "file"),
             count(routes.len(), "route"),
             count(roles.len(), "role"),
             count(tenants.len(), "tenant"),
@@ -140,8 +141,9 @@ fn load_from(options: &Options, usual: &[PathBuf], now: Timestamp) -> Result<Loa
         Objects { tenants: catalogue.tenants, roles: catalogue.roles, groups: catalogue.groups, routes };
     let marks = marks(&desk);
     let fingerprint = fingerprint::combine(marks.iter().map(|(path, mark)| (path.as_path(), *mark)));
-    let files = marks.into_iter().map(|(path, _)| path).collect();
-    Ok(Loaded { settings, objects, report: desk.report(), files, overrides, fingerprint })
+    let files: Vec<PathBuf> = marks.into_iter().map(|(path, _)| path).collect();
+    let written = desk.texts.iter().filter(|text| files.contains(&PathBuf::from(&text.name))).count();
+    Ok(Loaded { settings, objects, report: desk.report(), files, overrides, fingerprint, written })
 }
 
 /// What was looked at, each file once. Of a file that was read twice the first reading counts: if it changed in between

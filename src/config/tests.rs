@@ -208,7 +208,7 @@ fn cases_of_files_and_values() -> Cases {
         ("a variable with one underscore", with("").variable("CARDEA_LOG_LEVEL", "x"), vec![("E0111", 0)]),
         ("a variable and its file", with("").variable("CARDEA_LOG__LEVEL", "info").variable("CARDEA_LOG__LEVEL_FILE", "x"), vec![("E0104", 0)]),
         ("a variable's file is gone", with("").variable("CARDEA_LOG__LEVEL_FILE", "/nowhere/level"), vec![("E0112", 0)]),
-        ("a variable of the wrong kind", with("").variable("CARDEA_SESSION__PER_USER", "many"), vec![("E0302", 0)]),
+        ("a variable of the wrong kind", with("").variable("CARDEA_SESSION__PER_USER", "many"), vec![("E0301", 0)]),
         ("secret: no file", with("[secrets]\nmaster_key = { file = \"gone\" }\n"), vec![("E0112", 4)]),
         ("secret: no variable", with("[secrets]\nmaster_key = { env = \"GONE\" }\n"), vec![("E0112", 4)]),
         ("secret: no credentials", with("[secrets]\nmaster_key = { credential = \"key\" }\n"), vec![("E0112", 4)]),
@@ -606,7 +606,7 @@ fn the_complete_example_has_every_key() {
     let house = House::new(text).file("master.key", &format!("{KEY}\n"));
     let loaded = house.loaded();
     assert_eq!(loaded.report, Report::default(), "{}", loaded.report);
-    assert_eq!(loaded.summary(), "2 files, 2 routes, 2 roles, 1 tenant");
+    assert_eq!(loaded.summary(), "1 file, 2 routes, 2 roles, 1 tenant");
     let reports = &loaded.objects.routes[1];
     assert_eq!(reports.rules.len(), 4);
     assert_eq!(reports.at.as_ref().unwrap().to_string(), "acme/europe");

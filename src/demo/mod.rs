@@ -68,9 +68,15 @@ pub async fn run(
         "the demo listens on 127.0.0.1 only: its passwords are in the manual"
     );
     app::start_logging("warn", false);
+    TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}; is another program using it?"))?;
+    let kept = keep.is_some();
     let throwaway = tempfile::tempdir().context("cannot make a folder for the demo's data")?;
     let folder = match keep {
         Some(folder) => {
+            // The files in it are named in a configuration that stands in it.
+            let folder = std::path::absolute(&folder)
+                .with_context(|| format!("{} is no path of a folder", folder.display()))?;
             std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
             folder
         }
@@ -78,10 +84,11 @@ pub async fn run(
     };
     let machine = Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: true };
     let clock = Arc::clone(&machine.clock);
+    let shown = kept.then(|| folder.clone());
     let stage = Stage { folder, port: listen.port(), storage: None, machine };
     let mut signals = app::Signals::listen()?;
     let demo = open(stage).await?;
-    tell(&greeting(&demo, listen.port()));
+    tell(&greeting(&demo, listen.port(), shown.as_deref()));
     let mut lines = tokio::io::BufReader::new(tokio::io::stdin()).lines();
     let mut watched = true;
     loop {
@@ -150,12 +157,12 @@ fn write_key(file: &Path, chance: &dyn Chance) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the terminal shows when the demo is ready.
+/// What the terminal shows when the demo is ready; `kept` is the folder in which its data stays, if it does.
 #[must_use]
-pub fn greeting(demo: &Demo, port: u16) -> String {
+pub fn greeting(demo: &Demo, port: u16, kept: Option<&Path>) -> String {
     use std::fmt::Write as _;
     let mut text = format!(
-        "\n  Cardea {} demo: loopback only, throw-away data, not for production\n\n  \
+        "\n  Cardea {} demo: loopback only, not for production\n\n  \
          Apps        http://access.cardea.localhost:{port}/apps  <- start here\n  \
          Upstream    http://lantern.cardea.localhost:{port}      shows what an app receives\n  \
          Sign in as  (everybody's password: {PASSWORD})\n",
@@ -165,10 +172,13 @@ pub fn greeting(demo: &Demo, port: u16) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "              {:<7} {}", persona.username, persona.about);
     }
+    let end = kept.map_or_else(
+        || "Ctrl-C stops the demo and deletes its data (keep it with --keep DIR).".to_owned(),
+        |folder| format!("Ctrl-C stops the demo. Its data stays in {}.", folder.display()),
+    );
     let _ = write!(
         text,
-        "\n  ada's authenticator key: {}\n  Press Enter here to see her code of the moment.\n\n  \
-         Ctrl-C stops the demo and deletes its data (keep it with --keep DIR).\n",
+        "\n  ada's authenticator key: {}\n  Press Enter here to see her code of the moment.\n\n  {end}\n",
         demo.authenticator.base32()
     );
     text

@@ -272,7 +272,7 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ),
         (
             "setup-done",
-            SetupDone { frame: plain(), username: w.username.clone(), sign_in_href: "/sign-in".into(), steps: SetupDone::usual_steps("cardea.toml") }.render(),
+            SetupDone { frame: plain(), username: w.username.clone(), sign_in_href: "/sign-in".into(), steps: SetupDone::usual_steps("cardea.toml", "acme", &w.username) }.render(),
         ),
         ("setup-expired", SetupExpired { frame: plain(), command: "cardea admin invite".into() }.render()),
         (

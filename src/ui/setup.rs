@@ -83,9 +83,9 @@ impl SetupDone {
         format!("step-{number}")
     }
 
-    /// The usual next steps, for a configuration in that file.
+    /// The usual next steps, for a configuration in that file and people in that tenant.
     #[must_use]
-    pub fn usual_steps(file: &str) -> Vec<NextStep> {
+    pub fn usual_steps(file: &str, tenant: &str, username: &str) -> Vec<NextStep> {
         vec![
             NextStep::new(
                 "Put an app behind the gateway",
@@ -99,8 +99,14 @@ impl SetupDone {
             ),
             NextStep::new(
                 "Let the first person in",
-                "The command prints a one-time link with which they set their own password.",
-                "cardea user create grace --email grace@example.com",
+                "The command prints a one-time link with which they set their own password. An address becomes a name to \
+                 sign in with when their tenant has verified its domain; until then, the username does.",
+                format!("cardea user create grace --email grace@example.com --join {tenant}"),
+            ),
+            NextStep::new(
+                "Open apps yourself",
+                "An app opens to members of its tenant, and an administrator is one of them only when somebody says so.",
+                format!("cardea user edit {username} --join {tenant}"),
             ),
             NextStep::new(
                 "Ask why before you wonder",

@@ -78,11 +78,13 @@ async fn complete_inner(token: &str, form: &Posted) -> Result<Response, Failure>
     let new = NewAdministrator { name, email, username: username.clone(), password };
     match here.web.signin.set_up(token, &new, &here.visit()).await {
         Ok(_) => {
+            let snapshot = here.web.snapshot.load();
+            let tenant = snapshot.tenants().map(|tenant| tenant.slug.as_str()).min().unwrap_or("default");
             let page = ui::SetupDone {
                 frame: here.frame(),
                 username: username.to_string(),
                 sign_in_href: "/sign-in?notice=set-up".into(),
-                steps: ui::SetupDone::usual_steps(&here.web.settings.config_file),
+                steps: ui::SetupDone::usual_steps(&here.web.settings.config_file, tenant, username.as_str()),
             };
             Ok(reply::ok(page.render()))
         }

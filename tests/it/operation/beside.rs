@@ -2,8 +2,14 @@
 
 use std::process::{Command, Output};
 
+use cardea::domain::{Actor, AuditEvent, Outcome, Span, Timestamp};
+use cardea::store::audit;
+use cardea::sys::OsChance;
+
 use super::Site;
 use crate::support::free_port;
+use crate::support::kill::Running;
+use crate::support::stage::{Engine, Stage};
 
 /// What a command said, both outputs, and its exit code.
 fn said(output: &Output) -> (Option<i32>, String) {
@@ -166,4 +172,81 @@ fn what_serve_refuses_check_refuses() {
     assert!(code == Some(2) && text.contains("`secrets.master_key` is missing"), "{code:?} {text}");
     assert!(text.contains("openssl rand -base64 32"), "{text}");
     assert_eq!(site.run("serve").0, Some(2));
+}
+
+#[test]
+fn a_reload_says_what_waits_for_a_restart() {
+    let site = Site::new(None);
+    site.write("");
+    let running = site.serve();
+    assert!(site.run("reload").1.contains("the configuration was taken over\n"));
+    site.variant("cardea.toml", &[(&format!(":{}\"]", site.port), &format!(":{}\"]", free_port()))]);
+    let (code, text) = site.run("reload");
+    assert!(code == Some(0) && text.contains("waits for a restart: server.listen"), "{code:?} {text}");
+    let (_, text) = site.run("status");
+    assert!(text.contains("current, but for what waits for a restart: server.listen"), "{text}");
+    assert!(running.stop().success());
+}
+
+#[test]
+fn a_group_that_a_policy_names_and_nobody_has_is_told() {
+    let site = Site::new(None);
+    site.write(
+        "[[route]]\nhost = \"one.cardea.localhost\"\nto = [\"http://127.0.0.1:9\"]\nallow = [\"group:nosuch\"]\n",
+    );
+    let running = site.serve();
+    let told = || site.run("status").1.contains("group:nosuch does not exist; it lets nobody in");
+    assert!(told());
+    assert_eq!(site.run("group create default nosuch").0, Some(0));
+    assert!(!told());
+    let (code, text) = site.run("group delete default/nosuch --yes");
+    assert!(code == Some(0) && text.contains("the route one names it"), "{code:?} {text}");
+    assert!(told());
+    let (_, text) = site.run("group list");
+    assert!(text.contains("nothing to list"), "{text}");
+    assert!(running.stop().success());
+}
+
+#[test]
+fn a_demo_keeps_its_data_where_it_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    for _ in 0..2 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+        command.args(["demo", "--listen", &format!("127.0.0.1:{port}"), "--keep", "kept/here"]);
+        command.current_dir(folder.path());
+        let mut running = Running::start(command);
+        running.line("Its data stays in");
+        assert!(running.stop().success());
+        assert!(folder.path().join("kept/here/cardea.db").exists());
+    }
+}
+
+/// A record becomes visible when its transaction ends, and has the time of before: it may come after younger ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_the_audit_log_misses_no_record_that_comes_late() {
+    let stage = Stage::open(Engine::Sqlite).await;
+    let write = async |action: &'static str, at: Timestamp| {
+        let mut tx = stage.house().db.begin().await.unwrap();
+        let event = AuditEvent::new(Actor::System, action, Outcome::Done);
+        audit::write(&mut tx, &event, at, &OsChance).await.unwrap();
+        tx.commit(at).await.unwrap();
+    };
+    let ago = |seconds: i64| stage.now() - Span::seconds(seconds);
+    write("test.before", ago(5)).await;
+    let config = stage.folder.path().join("cardea.toml");
+    let mut following =
+        Running::cardea(&["audit", "tail", "--follow", "-n", "1", "--config", config.to_str().unwrap()]);
+    following.line("OUTCOME");
+    write("test.first", stage.now()).await;
+    following.line("test.first");
+    write("test.late", ago(4)).await;
+    following.line("test.late");
+    write("test.last", stage.now()).await;
+    let mut seen = following.line("test.last");
+    seen.push_str(&following.seen().join("\n"));
+    assert_eq!(seen.matches("test.late").count(), 1, "{seen}");
+    assert_eq!(seen.matches("test.first").count(), 1, "{seen}");
+    following.kill9();
+    stage.demo.stop().await;
 }
