@@ -59,6 +59,10 @@ impl Hand {
         let Some(ours) = place.storage.as_ref().map(storage_words) else { return Ok(()) };
         let answer =
             client.call(&Command::Where).await.map_err(|error| Stop::unreachable(error.to_string()))?;
+        // It may not listen to this user, or not know the question.
+        if answer.exit != Exit::Done {
+            return Err(Stop { exit: answer.exit.code(), text: answer.text.join("\n") });
+        }
         let theirs = answer.json.get("storage").and_then(serde_json::Value::as_str).unwrap_or_default();
         if theirs == ours {
             return Ok(());
