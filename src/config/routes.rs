@@ -90,8 +90,13 @@ fn names(root: &raw::Root, desk: &mut Desk<'_>) -> Vec<Option<Slug>> {
                 once(&mut seen, &written.value, written.spot, &format!("route \"{}\"", written.value), desk);
             }
             (None, Some(name)) => {
-                let other =
-                    all.iter().enumerate().any(|(other, known)| other != at && known.as_ref() == Some(name));
+                // Two on one address are one mistake, and told as such.
+                let apart = |other: &raw::Route| {
+                    (&other.host.value, &other.path.value.0) != (&raw.host.value, &raw.path.value.0)
+                };
+                let other = all.iter().zip(&root.route).enumerate().any(|(other, (known, route))| {
+                    other != at && known.as_ref() == Some(name) && apart(route)
+                });
                 if other {
                     desk.fault(
                         Code::NoName,

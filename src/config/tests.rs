@@ -325,6 +325,7 @@ fn cases_of_names_and_policies() -> Cases {
         ("a role of all and of one tenant", with("[[tenant]]\nslug = \"t\"\n[[role]]\nslug = \"a\"\n[[role]]\nslug = \"a\"\ntenant = \"t\"\n"), vec![("E0201", 8)]),
         ("a group twice", with("[[group]]\nslug = \"a\"\n[[group]]\nslug = \"a\"\ntenant = \"default\"\n"), vec![("E0201", 6)]),
         ("a built-in role", with("[[role]]\nslug = \"owner\"\n"), vec![("E0202", 4)]),
+        ("same host and path, and so the same name", route(&second("wiki.example.com", "")), vec![("E0203", 8)]),
         ("same host and path", route(&second("Wiki.Example.com", "name = \"b\"\n")), vec![("E0203", 8)]),
         ("on the portal", with("[[route]]\nhost = \"access.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0204", 4)]),
         ("two tenants on one host", with(&format!("{two}[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\ntenant = \"acme\"\n{allow}[[route]]\nname = \"b\"\npath = \"/b\"\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\ntenant = \"beta\"\n{allow}")), vec![("E0205", 15)]),
