@@ -184,7 +184,9 @@ pub(super) fn csv(answer: &Answer) -> String {
     match (&answer.table, &answer.json) {
         (Some(table), _) => {
             let rows = table.rows.iter().map(|row| line(row)).collect::<String>();
-            format!("{}{rows}", line(&table.columns))
+            let names: Vec<String> =
+                table.columns.iter().map(|name| name.to_lowercase().replace(' ', "_")).collect();
+            format!("{}{rows}", line(&names))
         }
         (None, Value::Object(map)) => {
             let names: Vec<String> = map.keys().cloned().collect();

@@ -82,7 +82,7 @@ fn answer() -> Answer {
 fn the_same_answer_for_people_programs_and_spreadsheets() {
     let screen = Screen { style: Style::Table, color_out: false, color_err: false };
     assert_eq!(screen.people(&answer()), "NAME   LAST SIGN IN\ngrace  =SUM(A1)\na,b    say \"so\"\n");
-    assert_eq!(csv(&answer()), "name,last sign in\r\ngrace,'=SUM(A1)\r\n\"a,b\",\"say \"\"so\"\"\"\r\n");
+    assert_eq!(csv(&answer()), "name,last_sign_in\r\ngrace,'=SUM(A1)\r\n\"a,b\",\"say \"\"so\"\"\"\r\n");
     assert_eq!(json(&answer(), false)[0]["last_sign_in"], "=SUM(A1)");
     let refused = Answer {
         exit: Exit::Refused,

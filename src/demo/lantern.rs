@@ -85,10 +85,11 @@ async fn show(State(knows): State<Arc<Knows>>, request: Request) -> Response {
         headers: identity,
         others,
         checks: seen.checks,
+        // Who is not known here has nothing to sign out of.
+        sign_out_href: (!seen.claims.is_null()).then(|| "/.cardea/sign-out".into()),
         jwt_header: (!seen.head.is_null()).then(|| seen.head.to_string()),
         jwt_claims: (!seen.claims.is_null()).then(|| seen.claims.to_string()),
         apps_href: Some(format!("{portal}/apps")),
-        sign_out_href: Some("/.cardea/sign-out".into()),
     };
     (status, ui::headers::PAGE, page.render()).into_response()
 }

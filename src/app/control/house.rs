@@ -190,7 +190,8 @@ impl Desk<'_> {
         facts.push(("session", record.session.map_or_else(String::new, |it| it.to_string())));
         facts.push(("address", record.address.clone().unwrap_or_default()));
         facts.push(("reference", record.reference.clone().unwrap_or_default()));
-        facts.push(("detail", detail(&record.detail)));
+        let details = details(&record.detail);
+        facts.extend(details.iter().map(|(name, value)| (name.as_str(), value.clone())));
         Ok(Answer { json: record_json(record), ..Answer::facts(&facts) })
     }
 
@@ -235,11 +236,17 @@ impl Desk<'_> {
 
 /// The facts of a record in one line.
 fn detail(json: &str) -> String {
-    let Ok(Value::Object(map)) = serde_json::from_str::<Value>(json) else { return String::new() };
-    let words = |(name, value): (&String, &Value)| match value {
-        Value::String(text) if text.is_empty() => None,
-        Value::String(text) => Some(format!("{name}={text}")),
-        other => Some(format!("{name}={other}")),
-    };
-    map.iter().filter_map(words).collect::<Vec<_>>().join(" ")
+    details(json).iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The facts of a record that say something.
+fn details(json: &str) -> Vec<(String, String)> {
+    let Ok(Value::Object(map)) = serde_json::from_str::<Value>(json) else { return Vec::new() };
+    map.into_iter()
+        .map(|(name, value)| match value {
+            Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        })
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
 }
