@@ -189,9 +189,9 @@ pub(super) struct Init {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS")]
     pub(super) listen: Vec<String>,
-    /// The file to write
-    #[arg(long, value_name = "FILE", default_value = "cardea.toml")]
-    pub(super) file: PathBuf,
+    /// The file to write, if it is not the one of --config [default: cardea.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
 }
 
 /// Under which circumstances a decision is asked for

@@ -72,12 +72,15 @@ fn made(ca: &Path, key: &Path) -> Result<Minted, Stop> {
 fn hosts(shell: &Shell, wanted: &DevelopmentCertificate) -> Result<Vec<String>, Stop> {
     let mut hosts: BTreeSet<String> = wanted.host.iter().map(|host| host.to_ascii_lowercase()).collect();
     if hosts.is_empty() {
-        let loaded = config::load(&shell.options, now()).map_err(|report| {
-            output::note(report.render(shell.screen.color_err).trim_end());
-            Stop::usage("the configuration does not load, so its hosts are not known; name them with --host")
-        })?;
-        hosts.insert(loaded.settings.server.public_url.host.to_string());
-        hosts.extend(loaded.objects.routes.iter().map(|route| route.host.to_string()));
+        // Its certificates may be what is missing.
+        let Some(named) = config::hosts(&shell.options) else {
+            if let Err(report) = config::load(&shell.options, now()) {
+                output::note(report.render(shell.screen.color_err).trim_end());
+            }
+            let why = "the configuration cannot be read, so its hosts are not known; name them with --host";
+            return Err(Stop::usage(why));
+        };
+        hosts.extend(named.iter().map(ToString::to_string));
     }
     hosts.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     Ok(hosts.into_iter().collect())

@@ -16,7 +16,8 @@ use super::{Shell, Stop, output, prompt};
 const KEY: &str = "master.key";
 
 pub(super) fn run(shell: &Shell, wanted: Init) -> Result<u8, Stop> {
-    let file = wanted.file.clone();
+    let file =
+        wanted.file.clone().or_else(|| shell.options.file.clone()).unwrap_or_else(|| "cardea.toml".into());
     let key = file.with_file_name(KEY);
     for path in [&file, &key] {
         if std::fs::symlink_metadata(path).is_ok() {

@@ -34,7 +34,7 @@ use fingerprint::Mark;
 use read::Read as _;
 use routes::Surroundings;
 
-use crate::domain::Timestamp;
+use crate::domain::{Hostname, Timestamp};
 
 pub use code::Code;
 pub use fingerprint::{Fingerprint, fingerprint};
@@ -112,6 +112,17 @@ pub fn whereabouts(options: &Options, refused: &Report) -> Option<Whereabouts> {
     desk.apply_environment(&mut root);
     let whole = !refused.faults.iter().any(|fault| fault.code.hides_keys());
     compile::whereabouts(&root, whole, &mut desk)
+}
+
+/// The hosts of the portal and of every route, whatever else is wrong: who makes their certificates has none to name yet.
+#[must_use]
+pub fn hosts(options: &Options) -> Option<Vec<Hostname>> {
+    let mut desk = Desk::new(options, Timestamp::from_millis(0));
+    let mut root = desk.read_files(&layer::USUAL.map(PathBuf::from))?;
+    desk.apply_environment(&mut root);
+    let raw = raw::Root::read(&root, &mut desk)?;
+    let portal = raw.server.0.as_ref().map(|server| server.public_url.value.host.clone());
+    Some(portal.into_iter().chain(raw.route.iter().map(|route| route.host.value.clone())).collect())
 }
 
 fn load_from(options: &Options, usual: &[PathBuf], now: Timestamp) -> Result<Loaded, Report> {

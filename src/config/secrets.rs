@@ -63,9 +63,18 @@ impl Desk<'_> {
         let (bytes, mode) = match self.read_plain(path) {
             Ok((bytes, mode)) => (Zeroizing::new(bytes), mode),
             Err(error) => {
+                let help = match care {
+                    Care::Owner => format!(
+                        "put the key back if there are records already; for a new installation make one: \
+                         (umask 077; openssl rand -base64 32 > {shown})"
+                    ),
+                    Care::Any | Care::Group => {
+                        "create the file, and let the user that Cardea runs as read it".to_owned()
+                    }
+                };
                 self.fault(Code::SecretMissing, secret.spot, format!("the secret in {shown} cannot be read"))
                     .label(error.to_string())
-                    .help("create the file, and let the user that Cardea runs as read it");
+                    .help(help);
                 return None;
             }
         };

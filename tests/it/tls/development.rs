@@ -55,8 +55,17 @@ fn proxy_25_development_certificates_are_made_and_an_authority_is_kept() {
     let listed = cardea(folder.path(), &["cert", "list"]);
     let said = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(said.contains("*.cardea.localhost") && said.contains("until"), "{said}");
-    // Without names it makes one for the hosts of the configuration.
-    assert!(cardea(folder.path(), &["cert", "dev"]).status.success());
+    // Without names it makes one for the hosts of the configuration, also where they are named and not there yet.
+    for name in ["certs/dev.pem", "certs/dev.key", "master.key"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let made = cardea(folder.path(), &["cert", "dev"]);
+    assert!(made.status.success(), "{made:?}");
+    let refused = cardea(folder.path(), &["check"]);
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("openssl rand -base64 32 > master.key"), "{said}");
+    std::fs::write(&key, cardea::config::key_file(&[7; 32]).as_bytes()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let said = String::from_utf8_lossy(&cardea(folder.path(), &["cert", "list"]).stdout).into_owned();
     assert!(said.contains("access.cardea.localhost") && !said.contains('*'), "{said}");
     assert_eq!(CertificateDer::pem_slice_iter(read("dev.pem").as_bytes()).count(), 2);
