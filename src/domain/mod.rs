@@ -3,6 +3,7 @@
 //! No I/O, no async, no clock, no randomness, no framework. Whatever comes from outside becomes one of
 //! these types first; what holds a type of this room has been checked.
 
+pub mod address;
 pub mod audit;
 pub mod chance;
 pub mod change;
