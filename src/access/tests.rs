@@ -231,6 +231,7 @@ impl World {
                 host: "127.0.0.1".into(),
                 port: 1,
             }],
+            pool: crate::domain::pool::Pool::default(),
             rewrite: None,
             maintenance: None,
             forward_auth: false,

@@ -102,6 +102,7 @@ impl Local {
             started: None,
             reload: None,
             config_state: Box::new(|| "read for this command".to_owned()),
+            upstreams: Box::new(Vec::new),
         };
         Ok(Self { controls, refusals })
     }

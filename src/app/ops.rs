@@ -1,5 +1,6 @@
 //! The operations listener: is it alive, is it ready, how is it doing. Never on the public listener (`F10`, `F74`).
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,6 +13,7 @@ use serde_json::json;
 
 use super::reload::ConfigState;
 use crate::access::Ledger;
+use crate::proxy::{Condition, Gate, Sighting};
 use crate::session::Sessions;
 use crate::sys::Clock;
 
@@ -24,6 +26,8 @@ pub(super) struct Ops {
     pub(super) ledger: Ledger,
     /// Whether the configuration in force is the one in the files.
     pub(super) config: Arc<ConfigState>,
+    /// How upstreams are.
+    pub(super) gate: Arc<Gate>,
     /// The metrics.
     pub(super) metrics: Option<PrometheusHandle>,
     /// The time.
@@ -65,6 +69,22 @@ async fn metrics(State(ops): State<Ops>) -> Response {
     metrics::gauge!("cardea_sessions_cached").set(ops.sessions.cached_count() as f64);
     metrics::gauge!("cardea_audit_dropped").set(ops.ledger.dropped() as f64);
     metrics::gauge!("cardea_config_reload_success").set(if ops.config.fine() { 1.0 } else { 0.0 });
-    let text = ops.metrics.map(|handle| handle.render()).unwrap_or_default();
+    let mut text = ops.metrics.map(|handle| handle.render()).unwrap_or_default();
+    text.push_str(&upstreams(&ops.gate.upstreams()));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// The addresses of routes as metrics. Written here, since the recorder never forgets a label: an address that was taken out of
+/// the configuration would stay for ever.
+fn upstreams(seen: &[Sighting]) -> String {
+    let mut text =
+        "# HELP cardea_upstream_up Whether an address of a route takes its share of the requests\n\
+                    # TYPE cardea_upstream_up gauge\n"
+            .to_owned();
+    for Sighting { route, address, condition } in seen {
+        let up = u8::from(*condition == Condition::Well);
+        // Names of routes and addresses have no character that would have to be escaped.
+        let _ = writeln!(text, "cardea_upstream_up{{route=\"{route}\",address=\"{address}\"}} {up}");
+    }
+    text
 }

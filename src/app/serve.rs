@@ -24,7 +24,7 @@ use super::telemetry;
 use crate::access::Authority;
 use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings, Tls};
 use crate::domain::Span;
-use crate::net::{self, Connectors, Front};
+use crate::net::{self, Connectors, Dialer, Front};
 use crate::proxy::{
     self, Arrival, ControlPlane, Door, Entrance, Gate, PortalAnswer, PortalBody, PortalService,
 };
@@ -121,6 +121,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
         Tls::Off => None,
     };
     let gate = Arc::new(gate(&house, &settings));
+    tasks.spawn(proxy::probe(Arc::clone(&gate)));
     let count = match server.data_threads {
         0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         count => count,
@@ -141,6 +142,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
         sessions: Arc::clone(&house.sessions),
         ledger: house.ledger.clone(),
         config: Arc::clone(&house.config),
+        gate: Arc::clone(&gate),
         metrics,
         clock: Arc::clone(&house.machine.clock),
         stopping: stopping.clone(),
@@ -158,7 +160,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
         turn: tokio::sync::Mutex::default(),
         front,
     });
-    let controls = Arc::new(controls(&house, &settings, &reloader));
+    let controls = Arc::new(controls(&house, &settings, &reloader, gate));
     tasks.spawn(async move {
         if let Err(error) = socket.serve(controls).await {
             tracing::error!(%error, "the control socket failed");
@@ -208,7 +210,7 @@ fn taken(address: SocketAddr) -> String {
 }
 
 /// What commands from the control socket act on.
-fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>) -> Controls {
+fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>, gate: Arc<Gate>) -> Controls {
     let (reloads, state) = (Arc::clone(reloader), Arc::clone(&house.config));
     Controls {
         admin: Arc::clone(&house.admin),
@@ -231,6 +233,7 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>) -
             })
         })),
         config_state: Box::new(move || state.words()),
+        upstreams: Box::new(move || gate.upstreams()),
     }
 }
 
@@ -283,7 +286,9 @@ fn gate(house: &House, settings: &Settings) -> Gate {
         },
         trusted_proxies: server.trusted_proxies.clone(),
         control: ControlPlane::new(tokio::runtime::Handle::current(), service),
+        dialer: Dialer::new(server.listeners().collect()),
         connectors: Connectors::new(net::system_authorities()),
+        health: proxy::Health::default(),
         refusals: proxy::Refusals::default(),
         crowd: proxy::Crowd::default(),
         settings: proxy::Settings {

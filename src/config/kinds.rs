@@ -16,6 +16,7 @@ use super::read::{Bad, Kind, Read, Scalar, Written, refuse, schema};
 use super::settings::{self, DataPlane, LogFormat, MfaRequire, PublicUrl, Scheme};
 use super::tree::{Key, Node, Spot, Value};
 use crate::domain::policy::{self, How, Needs, PathPattern, Who};
+use crate::domain::pool::Balance;
 use crate::domain::role::Scope;
 use crate::domain::route::{Fact, Protocol, Transport, Upstream};
 use crate::domain::target::{self, Target, Unusual};
@@ -64,6 +65,7 @@ macro_rules! words {
 }
 
 words! {
+    Balance { "round-robin" => Balance::RoundRobin, "least-busy" => Balance::LeastBusy } later {}
     Protocol { "http1" => Protocol::Http1, "http2" => Protocol::Http2 } later {}
     DataPlane { "hyper" => DataPlane::Hyper, "strict" => DataPlane::Strict } later {}
     FactorMethod { "totp" => FactorMethod::Totp, "recovery" => FactorMethod::Recovery } later { "passkey" }
@@ -443,6 +445,59 @@ impl Scalar for Upstream {
     }
     fn shape() -> Json {
         json!({ "type": "string", "pattern": "^https?://", "examples": ["http://10.0.4.12:8080", "https://10.0.4.12:8443"] })
+    }
+}
+
+/// An address of `to`: as text, or in a table that says more.
+#[derive(Clone, Debug)]
+pub(super) struct To {
+    pub(super) upstream: Written<Upstream>,
+    pub(super) drain: bool,
+}
+
+impl Read for To {
+    fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
+        if !matches!(node.value, Value::Table(_)) {
+            return Some(Self { upstream: Written::read(node, desk)?, drain: false });
+        }
+        desk.table(node, &["url", "drain"])?;
+        let upstream = desk.field(node, "url", None);
+        let drain = desk.field::<Written<bool>>(node, "drain", Some(json!(false)))?.value;
+        Some(Self { upstream: upstream?, drain })
+    }
+}
+
+impl JsonSchema for To {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "To".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let properties =
+            json!({ "url": Upstream::shape(), "drain": { "type": "boolean", "default": false } });
+        let table = json!({ "type": "object", "properties": properties, "required": ["url"], "additionalProperties": false });
+        schema(json!({ "anyOf": [Upstream::shape(), table] }))
+    }
+}
+
+/// What a health check asks for.
+#[derive(Clone, Debug)]
+pub(super) struct ProbePath(pub(super) String);
+
+impl Scalar for ProbePath {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let fine = text.starts_with('/')
+            && text.len() <= 1024
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        if !fine {
+            return Err(Bad::value("", "write it as in a request: /healthz"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^/", "examples": ["/healthz"] })
     }
 }
 

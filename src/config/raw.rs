@@ -2,13 +2,15 @@
 
 use super::kinds::{
     FactorMethod, FilePath, HeaderLines, HeaderName, Headers, HostCase, Label, Landing, LogLevel, Method,
-    NamedNetworks, Permissions, Prefix, SecretRef, SiteOrigin, TenantRef, TlsMode, UnusualName,
+    NamedNetworks, Permissions, Prefix, ProbePath, SecretRef, SiteOrigin, TenantRef, TlsMode, To,
+    UnusualName,
 };
 use super::read::{Maybe, Written, section};
 use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
 use crate::domain::policy::{How, Needs, PathPattern, Who};
+use crate::domain::pool::Balance;
 use crate::domain::role::Scope;
-use crate::domain::route::{Protocol, Upstream};
+use crate::domain::route::Protocol;
 use crate::domain::{Hostname, PlacePath, Slug, Span};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -303,8 +305,13 @@ section! {
         /// What everybody reads while the app is worked on, with status 503; then nothing reaches it.
         maintenance: Maybe<Written<Label>>,
         /// Where requests go: one or more of `http://HOST:PORT` and `https://HOST:PORT`. Over `https` the upstream must prove
-        /// its name; there is no way back to plain HTTP. Needed unless `forward_auth` is set.
-        to: Vec<Written<Upstream>> = [],
+        /// its name; there is no way back to plain HTTP. `{ url = "http://…", drain = true }` gets no new requests, and ends
+        /// those it has. Needed unless `forward_auth` is set.
+        to: Vec<To> = [],
+        /// Which of several addresses is next: `round-robin`, one after another, or `least-busy`, the one with the fewest
+        /// requests in flight on the same thread.
+        balance: Written<Balance> = "round-robin",
+        health: Maybe<Health>,
         upstream_tls: Maybe<UpstreamTls>,
         /// What the upstreams speak: `http1`, or `http2`, which gRPC needs. Over `https` they must agree to it; over `http` they
         /// must know it beforehand. Clients come with whichever they like. WebSockets need `http1`.
@@ -386,6 +393,25 @@ section! {
 }
 
 section! {
+    /// How each address of `to` is asked whether it is well. Whoever is not is passed over while anybody else is; where nobody
+    /// is, requests go there all the same. The first answer counts at once.
+    Health {
+        /// What is asked for, with GET. It carries `Cardea-Probe: 1` and says nothing about anybody.
+        path: Written<ProbePath>,
+        /// How often.
+        every: Written<Span> = "10s",
+        /// How long it may take, with the connection.
+        timeout: Written<Span> = "2s",
+        /// Good answers in a row that make an address well again.
+        healthy: Written<u32> = 2,
+        /// Failures in a row until it is passed over.
+        unhealthy: Written<u32> = 3,
+        /// Which statuses are good; every `2xx` when empty.
+        status: Vec<Written<u32>> = [],
+    }
+}
+
+section! {
     /// How long to wait for an upstream.
     Timeout {
         /// Until it has taken the connection.
@@ -437,7 +463,7 @@ pub(super) fn not_built(path: &str) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-const NOT_BUILT: [(&str, &str); 31] = [
+const NOT_BUILT: [(&str, &str); 30] = [
     ("brand.accent", "a colour of your own"),
     ("brand.help_url", "a link to your own help"),
     ("brand.logo", "a logo of your own"),
@@ -450,7 +476,6 @@ const NOT_BUILT: [(&str, &str); 31] = [
     ("outbound", "rules for outbound connections"),
     ("route.body_limit", "a limit for bodies"),
     ("route.budget", "budgets"),
-    ("route.health", "health checks of upstreams"),
     ("route.rule.budget", "budgets"),
     ("route.rule.hours", "times of day"),
     ("server.body_limit", "a limit for bodies"),

@@ -8,14 +8,16 @@ use super::catalogue::{Catalogue, once};
 use super::compile::within;
 use super::desk::{Desk, nearest};
 use super::headers::{edits, identity};
-use super::kinds::{HeaderLines, HeaderName, RESERVED, local};
+use super::kinds::{HeaderLines, HeaderName, RESERVED, To, local};
 use super::raw;
 use super::read::{Maybe, Written};
 use super::settings::{Landing, PublicUrl};
 use super::tls;
 use super::tree::Spot;
+use crate::domain::address::{Author, Wrote, admitted};
 use crate::domain::header::{Direction, Edits};
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Who};
+use crate::domain::pool::{self, HealthCheck, Pool};
 use crate::domain::route::{Protocol, Route, Transport, Upstream, WebSocket};
 use crate::domain::target::{Case, Unusual};
 use crate::domain::{Hostname, Slug, Span};
@@ -182,7 +184,7 @@ impl Reader<'_> {
             self.around.catalogue.check_tenant(slug, written.spot, desk);
         }
         self.check_at(desk);
-        let to = self.upstreams(desk);
+        let (to, pool) = self.upstreams(desk);
         let rules = self.rules(desk);
         let deny = self.kept_out(&raw.deny, desk);
         let require = self.require(desk);
@@ -217,6 +219,7 @@ impl Reader<'_> {
             host: raw.host.value.clone(),
             prefix: raw.path.value.0.clone(),
             to,
+            pool,
             forward_auth: raw.forward_auth.value,
             rewrite: raw.rewrite.0.as_ref().map(|to| to.value.0.clone()),
             maintenance: text(&raw.maintenance),
@@ -310,11 +313,11 @@ impl Reader<'_> {
         }
     }
 
-    fn upstreams(&self, desk: &mut Desk<'_>) -> Vec<Upstream> {
+    fn upstreams(&self, desk: &mut Desk<'_>) -> (Vec<Upstream>, Pool) {
         let guarded = &self.raw.forward_auth;
         match self.raw.to.first() {
             Some(to) if guarded.value => {
-                desk.fault(Code::Contradiction, to.spot, "a route with `forward_auth` goes nowhere by itself")
+                desk.fault(Code::Contradiction, to.upstream.spot, "a route with `forward_auth` goes nowhere by itself")
                     .help("leave out `to`, where the proxy that asks forwards; or `forward_auth`, where Cardea does")
                     .also(guarded.spot, "another proxy forwards, says this");
             }
@@ -339,13 +342,18 @@ impl Reader<'_> {
                 .label("`server.forward_auth_listen` is missing")
                 .help("write forward_auth_listen = \"127.0.0.1:8601\" in [server]");
         }
-        for to in &self.raw.to {
+        for To { upstream: to, .. } in &self.raw.to {
             if self.around.listen.iter().any(|own| is_own(&to.value, *own)) {
                 desk.fault(Code::OwnAddress, to.spot, format!("{} is where Cardea itself listens", to.value))
                     .help("name the address of the app");
+            } else if let Some(why) = unreachable(&to.value) {
+                desk.fault(Code::Upstream, to.spot, format!("no request is ever sent to {}", to.value))
+                    .label(why)
+                    .help("name the address of the app");
             }
         }
-        let over_tls = |to: &Written<Upstream>| matches!(to.value.transport, Transport::Tls(_));
+        self.together(desk);
+        let over_tls = |to: &To| matches!(to.upstream.value.transport, Transport::Tls(_));
         if let Some(raw) = &self.raw.upstream_tls.0
             && !self.raw.to.iter().any(over_tls)
             && !desk.torn.contains("route")
@@ -359,14 +367,63 @@ impl Reader<'_> {
         }
         let tls = tls::upstream(self.raw.upstream_tls.0.as_ref(), desk);
         let protocol = self.raw.upstream_protocol.value;
-        let spoken = |to: &Written<Upstream>| {
-            let transport = match to.value.transport {
+        let spoken = |to: &To| {
+            let to = &to.upstream.value;
+            let transport = match to.transport {
                 Transport::Plain => Transport::Plain,
                 Transport::Tls(_) => Transport::Tls(tls.clone()?),
             };
-            Some(Upstream { transport, protocol, ..to.value.clone() })
+            Some(Upstream { transport, protocol, ..to.clone() })
         };
-        self.raw.to.iter().filter_map(spoken).collect()
+        let those = |drain: bool| self.raw.to.iter().filter(move |to| to.drain == drain).filter_map(spoken);
+        let pool = Pool {
+            author: Author::Operator,
+            balance: self.raw.balance.value,
+            draining: those(true).collect(),
+            health: self.health(desk),
+        };
+        (those(false).collect(), pool)
+    }
+
+    /// Weighs the addresses against one another.
+    fn together(&self, desk: &mut Desk<'_>) {
+        let all = &self.raw.to;
+        if let Some(to) = all.get(pool::MOST) {
+            desk.fault(Code::OutOfRange, to.upstream.spot, "a route has too many upstreams")
+                .help(format!("name at most {}; one name may have several addresses", pool::MOST));
+        }
+        if let Some(to) = all.first()
+            && all.iter().all(|to| to.drain)
+        {
+            desk.fault(Code::Missing, to.upstream.spot, "every upstream of the route is drained")
+                .label("nobody is left whom requests could go to")
+                .help("leave one without drain, or write maintenance = \"…\"");
+        }
+    }
+
+    fn health(&self, desk: &mut Desk<'_>) -> Option<HealthCheck> {
+        let health = self.raw.health.0.as_ref()?;
+        if self.raw.forward_auth.value {
+            desk.fault(Code::Contradiction, health.spot, "a route with `forward_auth` has nobody to ask")
+                .help("leave `health` out: the proxy that forwards knows how the app is")
+                .also(self.raw.forward_auth.spot, "another proxy forwards, says this");
+        }
+        within(desk, "route.health.every", &health.every, &Span::millis(100), &Span::hours(1));
+        within(desk, "route.health.timeout", &health.timeout, &Span::millis(10), &Span::minutes(1));
+        within(desk, "route.health.healthy", &health.healthy, &1, &100);
+        within(desk, "route.health.unhealthy", &health.unhealthy, &1, &100);
+        for status in &health.status {
+            within(desk, "route.health.status", status, &200, &599);
+        }
+        let statuses = health.status.iter().filter_map(|status| u16::try_from(status.value).ok());
+        Some(HealthCheck {
+            path: health.path.value.0.clone(),
+            every: health.every.value,
+            timeout: health.timeout.value,
+            healthy: health.healthy.value,
+            unhealthy: health.unhealthy.value,
+            status: statuses.collect(),
+        })
     }
 
     fn rules(&self, desk: &mut Desk<'_>) -> Vec<Rule> {
@@ -621,6 +678,12 @@ impl Reader<'_> {
         }
         Some(how.value.clone())
     }
+}
+
+/// Why no request is ever sent to an upstream, where its address says so itself. Names are judged when they are looked up.
+fn unreachable(to: &Upstream) -> Option<&'static str> {
+    let ip = to.host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+    admitted(ip, Wrote::Address, Author::Operator).err()
 }
 
 /// Whether an upstream is one of our own listeners.

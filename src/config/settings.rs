@@ -65,6 +65,14 @@ pub struct Server {
     pub data_plane: DataPlane,
 }
 
+impl Server {
+    /// Every address that is listened on.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let more = [self.forward_auth_listen, self.http_redirect, Some(self.ops_listen)];
+        self.listen.iter().copied().chain(more.into_iter().flatten())
+    }
+}
+
 /// Who reads HTTP/1.1 from clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataPlane {

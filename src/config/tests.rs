@@ -143,6 +143,7 @@ fn cases_of_files_and_values() -> Cases {
     let rule = "[[route.rule]]\nallow = [\"signed-in\"]\n";
     let public_url = |url: &str| House::new(&format!("[server]\npublic_url = \"{url}\"\n"));
     let server = |text: &str| with(text);
+    let to = |list: &str| with(&format!("[[route]]\nhost = \"a.example.com\"\nto = [{list}]\nallow = [\"signed-in\"]\n"));
     vec![
         // Files and syntax.
         ("no such file", { let mut house = House::new(""); house.options.file = Some("/nowhere/cardea.toml".into()); house }, vec![("E0102", 0)]),
@@ -172,7 +173,6 @@ fn cases_of_files_and_values() -> Cases {
         ("not built: otlp", with("[log]\notlp = \"\"\n"), vec![("E0106", 4)]),
         ("not built: logo", with("[brand]\nlogo = { file = \"x\" }\n"), vec![("E0106", 4)]),
         ("not built: body limit", server("body_limit = \"1MiB\"\n"), vec![("E0106", 3)]),
-        ("not built: health", route("allow = [\"signed-in\"]\nhealth = { path = \"/\" }\n"), vec![("E0106", 7)]),
         ("an address that says which HTTP", with("[[route]]\nhost = \"a.example.com\"\nto = [\"h2c://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0306", 5)]),
         ("not built: console landing", with("[sign_in]\ndefault_landing = \"console\"\n"), vec![("E0106", 4)]),
         ("no public address", House::new("[server]\n"), vec![("E0107", 1)]),
@@ -258,6 +258,19 @@ fn cases_of_files_and_values() -> Cases {
         ("no scheme", public_url("access.example.com"), vec![("E0305", 2)]),
         ("an upstream with a path", with("[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1/app\"]\nallow = [\"signed-in\"]\n"), vec![("E0306", 5)]),
         ("an upstream with a user", with("[[route]]\nhost = \"a.example.com\"\nto = [\"http://u:p@10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("E0306", 5)]),
+        ("an upstream that is no machine", to("\"http://0.0.0.0:80\""), vec![("E0306", 5)]),
+        ("an upstream where clouds keep secrets", to("\"http://[::ffff:169.254.169.254]\""), vec![("E0306", 5)]),
+        ("an upstream with a word too many", to("{ url = \"http://10.0.0.1\", drian = true }"), vec![("E0105", 5)]),
+        ("an upstream without address", to("{ drain = true }"), vec![("E0107", 5)]),
+        ("every upstream drained", to("{ url = \"http://10.0.0.1\", drain = true }"), vec![("E0107", 5)]),
+        ("one upstream drained", to("\"http://10.0.0.2\", { url = \"http://10.0.0.1\", drain = true }"), vec![]),
+        ("too many upstreams", to(&"\"http://10.0.0.1\", ".repeat(129)), vec![("E0302", 5)]),
+        ("a balance that is none", route("allow = [\"signed-in\"]\nbalance = \"random\"\n"), vec![("E0301", 7)]),
+        ("a health check of nothing", route("allow = [\"signed-in\"]\nhealth = { every = \"1s\" }\n"), vec![("E0107", 7)]),
+        ("a health check of no path", route("allow = [\"signed-in\"]\nhealth = { path = \"healthz\" }\n"), vec![("E0301", 7)]),
+        ("a health check without pause", route("allow = [\"signed-in\"]\nhealth = { path = \"/\", every = \"0s\" }\n"), vec![("E0302", 7)]),
+        ("a health check that nothing passes", route("allow = [\"signed-in\"]\nhealth = { path = \"/\", status = [42] }\n"), vec![("E0302", 7)]),
+        ("a health check of what is not ours", with("forward_auth_listen = \"127.0.0.1:8601\"\n[[route]]\nhost = \"a.example.com\"\nforward_auth = true\nallow = [\"signed-in\"]\nhealth = { path = \"/\" }\n"), vec![("E0310", 8)]),
         ("an upstream without scheme", with("[[route]]\nhost = \"a.example.com\"\nto = [\"10.0.0.1:80\"]\nallow = [\"signed-in\"]\n"), vec![("E0306", 5)]),
         ("a header of the connection", route("allow = [\"signed-in\"]\nheaders = { Transfer_Encoding = \"user\" }\n"), vec![("E0307", 7)]),
         ("a header with a meaning", route("allow = [\"signed-in\"]\nheaders = { Authorization = \"assertion\" }\n"), vec![("E0307", 7)]),

@@ -55,11 +55,10 @@ fn v6(address: Ipv6Addr) -> Zone {
         [0, 0, 0, 0, 0, 0, 0, 1] => Zone::Loopback,
         [0xfe80..=0xfebf, ..] => Zone::Forbidden(LINK_LOCAL),
         [0xff00..=0xffff, ..] => Zone::Forbidden(MANY),
-        // Amazon, Google, Oracle, Scaleway.
-        [0xfd00, 0x0ec2, ..]
-        | [0xfd20, 0x00ce, ..]
-        | [0xfd00, 0x00c1, ..]
-        | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042] => Zone::Forbidden(METADATA),
+        // Amazon and Oracle, Google, Scaleway.
+        [0xfd00, 0x0ec2 | 0x00c1, ..] | [0xfd20, 0x00ce, ..] | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042] => {
+            Zone::Forbidden(METADATA)
+        }
         // Translation of a network's own (RFC 8215): what it leads to is around here at most.
         [0x0064, 0xff9b, 1, _, _, _, high, low] => match v4(joined(high, low)) {
             Zone::Public => Zone::Private,
@@ -131,8 +130,9 @@ impl Wrote {
 /// With the reason, for the operator.
 pub fn admitted(address: IpAddr, wrote: Wrote, author: Author) -> Result<(), &'static str> {
     match (Zone::of(address), author, wrote) {
-        (Zone::Public, ..) | (Zone::Loopback, Author::Operator, Wrote::Address | Wrote::Localhost) => Ok(()),
-        (Zone::Private, Author::Operator, _) => Ok(()),
+        (Zone::Public, ..)
+        | (Zone::Private, Author::Operator, _)
+        | (Zone::Loopback, Author::Operator, Wrote::Address | Wrote::Localhost) => Ok(()),
         (Zone::Loopback, Author::Operator, Wrote::Name) => {
             Err("a name must not lead to this machine; write localhost or the address itself, if it is meant")
         }

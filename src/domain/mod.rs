@@ -13,6 +13,7 @@ pub mod login;
 pub mod permission;
 pub mod place;
 pub mod policy;
+pub mod pool;
 pub mod role;
 pub mod route;
 pub mod secret;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::header::Edits;
 use super::policy::{How, Rule, Source, Who};
+use super::pool::Pool;
 use super::target::{Case, Unusual};
 use super::{Hostname, PlacePath, Secret, Slug, Span};
 
@@ -29,6 +30,8 @@ pub struct Route {
     pub maintenance: Option<String>,
     /// Where requests go; nowhere when another proxy forwards them.
     pub to: Vec<Upstream>,
+    /// What is said about them besides.
+    pub pool: Pool,
     /// Whether another proxy forwards its requests and asks here about each.
     pub forward_auth: bool,
     /// The tenant whose app it is.
@@ -96,6 +99,16 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// Host and port as a request names them.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.port == self.usual_port() {
+            self.host.clone()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
     /// The port that an address of its scheme leaves out.
     #[must_use]
     pub const fn usual_port(&self) -> u16 {

@@ -47,7 +47,7 @@ pub struct Forbidden {
 /// Whether a connection was not opened because of where it would have led.
 #[must_use]
 pub fn is_forbidden(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Forbidden>())
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Forbidden>()).is_some()
 }
 
 /// An address that was judged. Only [`Dialer::judged`] makes one, and only one is connected to.

@@ -12,16 +12,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::arriving::Arriving;
-use super::forward::{Failure, lasting, open, passing, repeatable, write};
+use super::forward::{Failure, lasting, once_more, open, passing, repeatable, write};
 use super::inflow::{Found, Inflow, values};
 use super::outflow::Outflow;
 use super::policy::{Head, Passage};
+use super::pool;
 use super::serve::Thread;
 use super::timer::Timer;
 use super::upstream::Link;
 use super::view::{Field, Length};
 use super::{answers, hygiene, wire};
-use crate::domain::route::Upstream;
 use crate::sys::Stopwatch;
 
 /// How much of an answer's body is read at a time: a frame for the library.
@@ -47,13 +47,18 @@ pub(super) async fn forward(
     };
     let again = repeatable(head, length);
     let started = Stopwatch::start();
-    let (to, link) = open(thread, passage, true).await?;
-    let mut exchange = Exchange::new(thread, to, link, write(head, to, length)?, body);
+    let mut choice = thread.upstreams.choose(&thread.gate, passage);
+    let (to, link) = open(thread, passage, &mut choice, true).await?;
+    let mut exchange = Exchange::new(thread, link, write(head, to, length)?, body);
     let within = spec.request_timeout.std();
     let answered = match exchange.answered(head, passage, within).await {
-        Err(failure) if failure.stale() && exchange.link.reused && again && !exchange.down.begun => {
-            let (to, link) = open(thread, passage, false).await?;
-            exchange.again(to, link, write(head, to, length)?);
+        Err(failure)
+            if failure.stale()
+                && !exchange.down.begun
+                && once_more(&mut choice, passage, &exchange.link, again, thread.gate.clock.now()) =>
+        {
+            let (to, link) = open(thread, passage, &mut choice, false).await?;
+            exchange.again(link, write(head, to, length)?);
             exchange.answered(head, passage, within).await?
         }
         answered => answered?,
@@ -86,8 +91,9 @@ pub(super) async fn change(
     head: &Head<'_>,
     body: Arriving,
 ) -> Result<Changed, Failure> {
-    let (to, link) = open(thread, passage, false).await?;
-    let mut exchange = Exchange::new(thread, to, link, write(head, to, Length::Nothing)?, body);
+    let mut choice = thread.upstreams.choose(&thread.gate, passage);
+    let (to, link) = open(thread, passage, &mut choice, false).await?;
+    let mut exchange = Exchange::new(thread, link, write(head, to, Length::Nothing)?, body);
     exchange.down = Inflow::changing();
     let answered = exchange.answered(head, passage, passage.route().spec.request_timeout.std()).await?;
     if answered.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -103,7 +109,6 @@ pub(super) async fn change(
 /// A request on its way out, its answer on the way in.
 struct Exchange {
     thread: Rc<Thread>,
-    to: Upstream,
     link: Link,
     source: Option<Arriving>,
     up: Outflow,
@@ -121,7 +126,7 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn new(thread: &Rc<Thread>, to: &Upstream, link: Link, head: Vec<u8>, body: Arriving) -> Self {
+    fn new(thread: &Rc<Thread>, link: Link, head: Vec<u8>, body: Arriving) -> Self {
         let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
         let source = Some(body).filter(|body| !body.is_end_stream());
         let mut up = Outflow::new(head, chunked);
@@ -130,7 +135,6 @@ impl Exchange {
         }
         Self {
             thread: Rc::clone(thread),
-            to: to.clone(),
             link,
             source,
             up,
@@ -144,8 +148,8 @@ impl Exchange {
     }
 
     /// Begins once more, on another connection, a request without body.
-    fn again(&mut self, to: &Upstream, link: Link, head: Vec<u8>) {
-        (self.to, self.link) = (to.clone(), link);
+    fn again(&mut self, link: Link, head: Vec<u8>) {
+        self.link = link;
         (self.up, self.down) = (Outflow::new(head, false), Inflow::new());
         self.up.finish();
     }
@@ -185,6 +189,7 @@ impl Exchange {
             Found::Buffer { head, filled } => (head, buffer.get(..filled).unwrap_or_default().to_vec()),
             Found::Early { head } => (head, self.down.take_early()),
         };
+        self.link.answered();
         let read = self.down.settle(bytes.get(..head).unwrap_or_default(), method)?;
         let mut answer = Response::new(());
         *answer.status_mut() = StatusCode::from_u16(read.status)
@@ -276,7 +281,8 @@ impl Exchange {
     /// bytes of this request on the connection, and nobody else may use it.
     fn end(self) {
         if self.up.sent() && self.down.reusable && self.early.is_empty() {
-            self.thread.upstreams.keep(&self.to, self.link, self.thread.gate.clock.now());
+            let gate = &self.thread.gate;
+            pool::keep(self.link, gate.clock.now(), gate.settings.upstream_age);
         }
     }
 }

@@ -7,13 +7,15 @@ use std::rc::Rc;
 use super::hygiene;
 use super::inflow::values;
 use super::policy::{Head, Passage};
+use super::pool::Choice;
 use super::rewrite::returned;
 use super::serve::Thread;
 use super::upstream::Link;
 use super::view::{Field, Length};
 use super::wire::Malformed;
+use crate::domain::Timestamp;
 use crate::domain::route::Upstream;
-use crate::net::blames_tls;
+use crate::net::{blames_tls, is_forbidden};
 
 /// Why there is no answer of the upstream.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub(super) enum Failure {
     /// The client's own body cannot be read.
     #[error("the client's body cannot be read: {0}")]
     Client(Malformed),
+    /// It would lead where requests must not go.
+    #[error("no connection to the upstream was opened: {0}")]
+    Forbidden(io::Error),
     /// It would not be let through any more.
     #[error("the right to it has ended")]
     Cut,
@@ -60,6 +65,7 @@ impl Failure {
             // An alert may come when our side of the handshake is long done.
             Failure::Lost(error) if blames_tls(error) => Some("tls"),
             Failure::Broken(_) | Failure::Closed | Failure::Lost(_) => Some("broken"),
+            Failure::Forbidden(_) => Some("forbidden"),
             Failure::Client(_) | Failure::Cut | Failure::Gone | Failure::Quiet => None,
             Failure::Head => Some("head"),
             Failure::Slow(_) => Some("slow"),
@@ -80,28 +86,53 @@ impl From<Malformed> for Failure {
     }
 }
 
-/// A connection: an idle one, or a new one to the next address that takes it. Errors after that are final: the request may
-/// have been read.
+/// A connection: an idle one, or a new one to the next address that takes it. Nothing was sent to those that did not.
 pub(super) async fn open<'a>(
     thread: &Rc<Thread>,
     passage: &Passage<'a>,
+    choice: &mut Choice,
     idle: bool,
 ) -> Result<(&'a Upstream, Link), Failure> {
     let spec = &passage.route().spec;
     let mut failure = Failure::Broken("the route has no upstream".to_owned());
-    for to in thread.upstreams.in_turn(&spec.to) {
-        let (gate, within, now) = (&thread.gate, spec.connect_timeout.std(), thread.gate.clock.now());
-        if idle && let Some(link) = thread.upstreams.idle(to, now) {
+    while let Some(to) = choice.next(&*thread.gate.clock).and_then(|at| spec.to.get(at)) {
+        if idle && let Some(link) = choice.idle(&thread.gate) {
             return Ok((to, link));
         }
-        match thread.upstreams.connect(&gate.connectors, to, within, now).await {
+        let within = spec.connect_timeout.std();
+        let error = match choice.connect(&thread.gate, to, spec.pool.author, within).await {
             Ok(link) => return Ok((to, link)),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => failure = Failure::Slow("connect"),
-            Err(error) if blames_tls(&error) => failure = Failure::Tls(error.to_string()),
-            Err(error) => failure = Failure::Unreachable(error),
+            Err(error) => error,
+        };
+        choice.failed(spec, thread.gate.clock.now());
+        failure = match error {
+            error if error.kind() == io::ErrorKind::TimedOut => Failure::Slow("connect"),
+            error if is_forbidden(&error) => Failure::Forbidden(error),
+            error if blames_tls(&error) => Failure::Tls(error.to_string()),
+            error => Failure::Unreachable(error),
+        };
+        if choice.more() {
+            tracing::debug!(%failure, route.id = %spec.name, address = %to, "the next address is tried");
         }
     }
     Err(failure)
+}
+
+/// Whether a request without an answer goes to another connection: nothing can have come of it there ([`repeatable`]), and the
+/// connection had been kept and was closed in the meantime, or there is another address.
+pub(super) fn once_more(
+    choice: &mut Choice,
+    passage: &Passage<'_>,
+    link: &Link,
+    repeatable: bool,
+    now: Timestamp,
+) -> bool {
+    if link.reused {
+        choice.once_more();
+    } else {
+        choice.failed(&passage.route().spec, now);
+    }
+    repeatable && choice.more()
 }
 
 /// Whether a request may be sent a second time when a connection that was kept open turns out to be closed: nothing can

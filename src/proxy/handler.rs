@@ -489,6 +489,7 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
         ),
         Failure::Broken(_)
         | Failure::Closed
+        | Failure::Forbidden(_)
         | Failure::Lost(_)
         | Failure::Tls(_)
         | Failure::Unreachable(_) => (

@@ -19,6 +19,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 mod handler;
+mod health;
 mod http1;
 mod http2;
 mod hygiene;
@@ -32,6 +33,8 @@ mod outflow;
 mod own;
 mod pipe;
 mod policy;
+mod pool;
+mod probe;
 mod redirect;
 mod refusals;
 mod rewound;
@@ -57,13 +60,15 @@ use ipnet::IpNet;
 use crate::access::{Ledger, Snapshot};
 use crate::crypto::Keyring;
 use crate::domain::{Chance, Span};
-use crate::net::Connectors;
+use crate::net::{Connectors, Dialer};
 use crate::session::Sessions;
 use crate::sys::Clock;
 
 pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalService};
 pub use crowd::Crowd;
+pub use health::{Condition, Health, Sighting};
 pub use meters::{BUCKETS, describe as describe_metrics};
+pub use probe::probe;
 pub use refusals::Refusals;
 pub use serve::{Door, bind, spawn_thread};
 pub use stream::Entrance;
@@ -86,8 +91,12 @@ pub struct Gate {
     pub portal: Portal,
     /// The peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What opens connections to upstreams.
+    pub dialer: Dialer,
     /// What verifies upstreams over TLS.
     pub connectors: Connectors,
+    /// How upstreams are.
+    pub health: Health,
     /// Where the portal's pages are made and the database is asked.
     pub control: ControlPlane,
     /// The last refusals, for those they were made for.
@@ -136,6 +145,8 @@ pub struct Settings {
     pub grace: Span,
     /// How long a connection to an upstream is kept without use.
     pub upstream_idle: Span,
+    /// How long a connection to an upstream is used at all: what a name leads to may change.
+    pub upstream_age: Span,
     /// The most connections of clients a thread takes; more wait to be accepted.
     pub most_connections: usize,
     /// The most connections of one client, over all threads.
@@ -153,6 +164,7 @@ impl Default for Settings {
             front: Front::Strict,
             grace: Span::seconds(30),
             upstream_idle: Span::seconds(60),
+            upstream_age: Span::minutes(5),
             most_connections: 8192,
             connections_per_client: 1024,
             trusted_peers_only: false,

@@ -42,6 +42,7 @@ pub(super) struct Shared {
     send: SendRequest<Bytes>,
     state: Rc<State>,
     tls: bool,
+    begun: Timestamp,
     used: Timestamp,
 }
 
@@ -75,12 +76,14 @@ impl Shared {
             }
             ending.over.set(true);
         });
-        Ok(Self { send, state, tls: matches!(to.transport, Transport::Tls(_)), used: now })
+        Ok(Self { send, state, tls: matches!(to.transport, Transport::Tls(_)), begun: now, used: now })
     }
 
-    /// A link for one request; `None` when there is no place for another.
-    pub(super) fn link(&mut self, now: Timestamp) -> Option<Stream> {
-        if self.state.over.get() || self.state.in_flight.get() >= MOST_STREAMS {
+    /// A link for one request; `None` when there is no place for another, or it is older than `age`: what the upstream's name
+    /// leads to may have changed.
+    pub(super) fn link(&mut self, now: Timestamp, age: Span) -> Option<Stream> {
+        let full = self.state.in_flight.get() >= MOST_STREAMS;
+        if self.state.over.get() || full || now.since(self.begun) >= age {
             return None;
         }
         self.used = now;
@@ -96,9 +99,11 @@ impl Shared {
         })
     }
 
-    /// Whether it is of use to anybody.
-    pub(super) fn lives(&self, now: Timestamp, idle: Span) -> bool {
-        !self.state.over.get() && (self.state.in_flight.get() > 0 || now.since(self.used) < idle)
+    /// Whether it is of use to anybody. Requests that are on it go on, whoever forgets it.
+    pub(super) fn lives(&self, now: Timestamp, idle: Span, age: Span) -> bool {
+        !self.state.over.get()
+            && now.since(self.begun) < age
+            && (self.state.in_flight.get() > 0 || now.since(self.used) < idle)
     }
 }
 

@@ -104,6 +104,11 @@ impl<'a> Passage<'a> {
         self.permit.route()
     }
 
+    /// The version of the snapshot it was decided on.
+    pub(super) const fn version(&self) -> u64 {
+        self.snapshot.version
+    }
+
     /// Under which rule.
     pub(super) const fn rule(&self) -> usize {
         self.permit.rule()

@@ -25,10 +25,10 @@ use super::http1::{self, Left};
 use super::meters::{Entry, Meters, RequestId};
 use super::open::{self, Open, Watch};
 use super::pipe::Pipe;
+use super::pool::Upstreams;
 use super::rewound::Rewound;
 use super::stream::{Entrance, Peer};
 use super::tunnel::Tunnel;
-use super::upstream::Upstreams;
 use super::{Front, Gate, handler, http2, redirect};
 
 /// The most bytes of the head of a request; also how much of a body the library reads at a time.
@@ -167,7 +167,9 @@ async fn run(gate: Arc<Gate>, listeners: Vec<(Entrance, TcpListener)>, stop: wat
     spawn_local(async move {
         loop {
             tokio::time::sleep(SWEEP).await;
-            sweeper.upstreams.sweep(sweeper.gate.clock.now(), settings.upstream_idle);
+            let gate = &sweeper.gate;
+            let (now, life, age) = (gate.clock.now(), settings.upstream_idle, settings.upstream_age);
+            sweeper.upstreams.sweep(&gate.snapshot.load(), now, life, age);
         }
     });
     stopped(stop).await;

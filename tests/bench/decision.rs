@@ -105,6 +105,7 @@ fn route(number: usize, roles: usize) -> Route {
             port: 1,
         }],
         forward_auth: false,
+        pool: cardea::domain::pool::Pool::default(),
         rewrite: None,
         websocket: None,
         maintenance: None,

@@ -10,6 +10,7 @@ use crate::admin::{AuditSearch, LINK_LIFE, record_json};
 use crate::app::keys;
 use crate::domain::ids::Id as _;
 use crate::domain::{AuditId, Outcome, Span, Timestamp, UserId};
+use crate::proxy::{Condition, Sighting};
 use crate::store::audit::Record;
 use crate::store::sessions;
 
@@ -106,6 +107,13 @@ impl Desk<'_> {
         let live = sessions::count_live(&mut admin.db.read().await?, now).await?;
         let set_up = admin.is_set_up().await?;
         let snapshot = admin.snapshot.load();
+        let upstreams = (controls.upstreams)();
+        let unwell = || upstreams.iter().filter(|seen| seen.condition != Condition::Well);
+        let words = match unwell().count() {
+            _ if controls.started.is_none() => String::new(),
+            0 => upstreams.len().to_string(),
+            count => format!("{}, {count} of them not well", upstreams.len()),
+        };
         let mut answer = Answer::facts(&[
             ("server", if controls.started.is_some() { "running" } else { "not running" }.to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -114,12 +122,16 @@ impl Desk<'_> {
             ("storage", controls.storage.clone()),
             ("configuration", (controls.config_state)()),
             ("routes", snapshot.routes().len().to_string()),
+            ("upstreams", words),
             ("sessions", live.to_string()),
             ("administrator", if set_up { "yes" } else { "none yet" }.to_owned()),
             ("audit_records_lost", admin.ledger.dropped().to_string()),
         ]);
         for name in snapshot.unresolved() {
             answer = answer.note(name.clone());
+        }
+        for Sighting { route, address, condition } in unwell() {
+            answer = answer.note(format!("route {route}: {address} is {}", condition.as_str()));
         }
         if !set_up {
             answer = answer.note("there is no administrator yet: cardea admin invite");

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::access::Authority;
 use crate::admin::Admin;
 use crate::domain::Timestamp;
+use crate::proxy::Sighting;
 
 pub use answer::{Answer, Exit, Once, Table};
 pub use command::{Circumstances, Command, RoleWish, Typed, UserWish};
@@ -45,6 +46,8 @@ pub struct Controls {
     pub reload: Option<Reload>,
     /// How the configuration stands: `current`, or what was wrong with the last one.
     pub config_state: Box<dyn Fn() -> String + Send + Sync>,
+    /// How upstreams are, where something runs that knows.
+    pub upstreams: Box<dyn Fn() -> Vec<Sighting> + Send + Sync>,
 }
 
 /// Does what is asked, in the name of whoever asks.

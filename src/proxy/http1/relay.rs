@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::reply::{field, status_line};
 use super::{CONTINUE, Carrying, MOST_AHEAD};
-use crate::domain::route::Upstream;
-use crate::proxy::forward::{Failure, lasting, open, passing, repeatable, write};
+use crate::proxy::forward::{Failure, lasting, once_more, open, passing, repeatable, write};
 use crate::proxy::hygiene;
 use crate::proxy::inflow::{Found, Inflow, values};
 use crate::proxy::open::{Entrance, Guard, LONG};
 use crate::proxy::outflow::{Outflow, chunk};
 use crate::proxy::policy::{Head, Passage};
+use crate::proxy::pool::{self, Choice};
 use crate::proxy::serve::{HEADROOM, SCRATCH};
 use crate::proxy::upstream::Link;
 use crate::proxy::view::{Field, Length};
@@ -34,7 +34,7 @@ const MOST_TRAILERS: usize = 100;
 
 pub(super) struct Relay<'r, 'c> {
     carrying: &'r mut Carrying<'c>,
-    to: Upstream,
+    choice: Choice,
     link: Link,
     up: Outflow,
     down: Inflow,
@@ -97,7 +97,8 @@ impl<'r, 'c> Relay<'r, 'c> {
         head: &Head<'_>,
     ) -> Result<Self, Failure> {
         let started = Stopwatch::start();
-        let (to, link) = open(carrying.thread, passage, true).await?;
+        let mut choice = carrying.thread.upstreams.choose(&carrying.thread.gate, passage);
+        let (to, link) = open(carrying.thread, passage, &mut choice, true).await?;
         let mut up = Outflow::new(write(head, to, carrying.length)?, carrying.length == Length::Chunked);
         if carrying.body.ended() {
             up.finish();
@@ -108,7 +109,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             Vec::new()
         };
         Ok(Self {
-            to: to.clone(),
+            choice,
             link,
             up,
             down: Inflow::new(),
@@ -139,14 +140,19 @@ impl<'r, 'c> Relay<'r, 'c> {
         match self.drive(passage, head, entrance).await {
             Err(failure)
                 if failure.stale()
-                    && self.link.reused
                     && !self.down.begun
-                    && repeatable(head, self.carrying.length) =>
+                    && once_more(
+                        &mut self.choice,
+                        passage,
+                        &self.link,
+                        repeatable(head, self.carrying.length),
+                        self.carrying.thread.gate.clock.now(),
+                    ) =>
             {
-                let (to, link) = open(self.carrying.thread, passage, false).await?;
+                let (to, link) = open(self.carrying.thread, passage, &mut self.choice, false).await?;
                 self.up = Outflow::new(write(head, to, Length::Nothing)?, false);
                 self.up.finish();
-                (self.to, self.link, self.down) = (to.clone(), link, Inflow::new());
+                (self.link, self.down) = (link, Inflow::new());
                 self.drive(passage, head, entrance).await?;
             }
             driven => driven?,
@@ -257,8 +263,8 @@ impl<'r, 'c> Relay<'r, 'c> {
     /// Gives the upstream's connection back, if nothing of anybody is left on it (F25).
     pub(super) fn give_back(self) {
         if self.up.sent() && self.down.reusable && self.down.body.ended() {
-            let thread = self.carrying.thread;
-            thread.upstreams.keep(&self.to, self.link, thread.gate.clock.now());
+            let gate = &self.carrying.thread.gate;
+            pool::keep(self.link, gate.clock.now(), gate.settings.upstream_age);
         }
     }
 
@@ -321,6 +327,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             area.get_mut(..self.window).unwrap_or_default()
         ))? {
             Found::Buffer { head, filled } => {
+                self.link.answered();
                 let read = self.down.settle(area.get(..head).unwrap_or_default(), method)?;
                 let chunked = self.answer_head(&read, method, passage);
                 let start = HEADROOM + head;
@@ -346,6 +353,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             }
             Found::Early { head } => {
                 let early = self.down.take_early();
+                self.link.answered();
                 let read = self.down.settle(early.get(..head).unwrap_or_default(), method)?;
                 let chunked = self.answer_head(&read, method, passage);
                 self.take_first(early.get(head..).unwrap_or_default(), chunked)?;

@@ -20,6 +20,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
 use crate::domain::login::{Demands, Proven};
 use crate::domain::policy::{Access, How, Needs, PathPattern, Rule, Source, Who};
+use crate::domain::pool::Pool;
 use crate::domain::route::{HeaderPreset, Protocol, Route, Transport, Upstream};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::target::{Case, Unusual};
@@ -28,9 +29,9 @@ use crate::domain::{
     PermissionPattern, PersonName, Place, Role, RoleId, Scope, Secret, SessionId, Slug, Span, Status,
     TenantId, Timestamp, User, UserId, Username,
 };
-use crate::net::{Connectors, system_authorities};
+use crate::net::{Connectors, Dialer, Resolver, SystemResolver, system_authorities};
 use crate::proxy::{
-    ControlPlane, Crowd, Door, Entrance, Gate, Portal, Refusals, Settings, bind, spawn_thread,
+    ControlPlane, Crowd, Door, Entrance, Gate, Health, Portal, Refusals, Settings, bind, spawn_thread,
 };
 use crate::session::{Sessions, Visit};
 use crate::store::grants::{Assignment, assign};
@@ -93,6 +94,7 @@ pub(crate) fn route(name: &str, host: &str, to: &[SocketAddr], rules: Vec<Rule>)
                 port: to.port(),
             })
             .collect(),
+        pool: Pool::default(),
         rewrite: None,
         maintenance: None,
         forward_auth: to.is_empty(),
@@ -145,6 +147,10 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     pub(crate) trusted: Vec<ipnet::IpNet>,
     pub(crate) secure: bool,
+    /// Where names of upstreams are looked up.
+    pub(crate) resolver: Box<dyn Resolver>,
+    /// What counts as our own listeners.
+    pub(crate) own: Vec<SocketAddr>,
 }
 
 impl Default for Plan {
@@ -155,6 +161,8 @@ impl Default for Plan {
             settings: Settings { grace: Span::seconds(3), ..Settings::default() },
             trusted: Vec::new(),
             secure: false,
+            resolver: Box::new(SystemResolver),
+            own: Vec::new(),
         }
     }
 }
@@ -228,7 +236,9 @@ impl House {
         let gate = Arc::new(Gate {
             snapshot,
             sessions,
+            dialer: Dialer::asking(plan.resolver, plan.own),
             connectors: Connectors::new(system_authorities()),
+            health: Health::default(),
             keys: Arc::clone(&keys),
             ledger,
             clock: Arc::<SystemClock>::clone(&clock),

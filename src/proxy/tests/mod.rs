@@ -10,6 +10,7 @@ mod identity;
 mod limits;
 mod open;
 mod own;
+mod pool;
 mod streams;
 mod upgrade;
 mod wire;

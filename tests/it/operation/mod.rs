@@ -5,6 +5,7 @@ mod crash;
 mod metrics;
 mod outage;
 mod reload;
+mod upstreams;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

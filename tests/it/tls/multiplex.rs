@@ -325,3 +325,25 @@ async fn proxy_23_http2_is_spoken_to_who_agrees_to_it() {
     assert!(app.requests.lock().unwrap().is_empty(), "nothing was sent");
     world.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_speak_what_the_upstreams_speak_and_a_dead_address_is_passed_over() {
+    let upstream = Upstream::open().await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = format!("http://{dead}\", \"http://{}", upstream.address);
+    let more = "upstream_protocol = \"http2\"\nhealth = { path = \"/none\", every = \"100ms\" }";
+    let world = World::open(&public_route("app", &to, more)).await;
+    for _ in 0..6 {
+        assert!(world.get("app", "/counted").await.ends_with("hello"));
+    }
+    let began = std::time::Instant::now();
+    let checked = |request: &Request<()>| {
+        request.uri().path() == "/none" && request.headers().get("cardea-probe").is_some_and(|it| it == "1")
+    };
+    // More than once: the first answer was taken for one.
+    while upstream.seen.lock().unwrap().iter().filter(|request| checked(request)).count() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody checks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.running.stop().await;
+}

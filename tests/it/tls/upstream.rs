@@ -120,3 +120,26 @@ async fn proxy_23_there_is_no_way_back_to_plain_http() {
     assert!(!String::from_utf8_lossy(&received).contains("secret-path"));
     world.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxy_23_checks_want_the_same_proof_and_who_has_none_is_passed_over() {
+    let ours = Authority::new();
+    let good = SecureApp::open(&ours.issue(&[HOST]), None).await;
+    let wrong = SecureApp::open(&self_signed(&[HOST]), None).await;
+    let to = format!("https://{}\", \"https://{}", wrong.address, good.address);
+    let more = format!(
+        "upstream_tls = {{ ca = \"ca.pem\", server_name = \"{HOST}\" }}\nhealth = {{ path = \"/healthz\", every = \"100ms\" }}"
+    );
+    let world = World::with(&public_route("app", &to, &more), &[("ca.pem", &ours.pem())]).await;
+    for _ in 0..6 {
+        assert!(world.get("app", "/x").await.ends_with("hello"));
+    }
+    let began = std::time::Instant::now();
+    while !good.requests.lock().unwrap().iter().any(|asked| asked.starts_with("GET /healthz ")) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody checks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(wrong.requests.lock().unwrap().is_empty(), "something went to somebody who proved nothing");
+    assert!(!wrong.failures.lock().unwrap().is_empty());
+    world.running.stop().await;
+}
