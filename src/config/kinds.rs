@@ -583,25 +583,30 @@ impl JsonSchema for Permissions {
 #[derive(Clone, Debug)]
 pub(super) struct NamedNetworks(pub(super) Vec<(Written<Slug>, Vec<Written<IpNet>>)>);
 
+/// Reads a table whose keys are names of the operator's choice.
+fn named<K: Scalar, V: Read>(node: &Node, desk: &mut Desk<'_>) -> Option<Vec<(Written<K>, V)>> {
+    let Value::Table(table) = &node.value else {
+        // Says so in the same words as for any other section.
+        desk.table(node, &["NAME"])?;
+        return None;
+    };
+    let mut all = Vec::new();
+    for (key, value) in table {
+        desk.path.push(key.text.clone());
+        let value = V::read(value, desk);
+        match (K::parse(&key.text), value) {
+            (Ok(name), Some(value)) => all.push((Written { value: name, spot: key.spot }, value)),
+            (Err(bad), _) => refuse(desk, key.spot, bad),
+            (Ok(_), None) => {}
+        }
+        desk.path.pop();
+    }
+    Some(all)
+}
+
 impl Read for NamedNetworks {
     fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
-        let Value::Table(table) = &node.value else {
-            // Says so in the same words as for any other section.
-            desk.table(node, &["NAME"])?;
-            return None;
-        };
-        let mut all = Vec::new();
-        for (key, value) in table {
-            desk.path.push(key.text.clone());
-            let nets = Vec::read(value, desk);
-            match (Slug::parse(&key.text), nets) {
-                (Ok(name), Some(nets)) => all.push((Written { value: name, spot: key.spot }, nets)),
-                (Err(bad), _) => refuse(desk, key.spot, bad.into()),
-                (Ok(_), None) => {}
-            }
-            desk.path.pop();
-        }
-        Some(Self(all))
+        named(node, desk).map(Self)
     }
 }
 
@@ -726,23 +731,7 @@ pub(super) struct HeaderLines(pub(super) Vec<(Written<HeaderName>, Written<Heade
 
 impl Read for HeaderLines {
     fn read(node: &Node, desk: &mut Desk<'_>) -> Option<Self> {
-        let Value::Table(table) = &node.value else {
-            // Says so in the same words as for any other section.
-            desk.table(node, &["NAME"])?;
-            return None;
-        };
-        let mut all = Vec::new();
-        for (key, value) in table {
-            desk.path.push(key.text.clone());
-            let text = Written::read(value, desk);
-            match (HeaderName::parse(&key.text), text) {
-                (Ok(name), Some(text)) => all.push((Written { value: name, spot: key.spot }, text)),
-                (Err(bad), _) => refuse(desk, key.spot, bad),
-                (Ok(_), None) => {}
-            }
-            desk.path.pop();
-        }
-        Some(Self(all))
+        named(node, desk).map(Self)
     }
 }
 
