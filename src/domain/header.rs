@@ -33,30 +33,33 @@ pub fn ours(folded: &str) -> bool {
     match folded.as_bytes().first() {
         Some(b'c') => {
             matches!(folded, "cardea" | "cf-connecting-ip" | "client-ip" | "content-length")
-                || folded.starts_with("cardea-")
-                || folded.starts_with("client-cert")
+                || ["cardea-", "cf-access-", "client-cert"].iter().any(|start| folded.starts_with(start))
         }
         Some(b'x') => folded.strip_prefix("x-").is_some_and(ours_extended),
+        Some(b'f') => {
+            matches!(folded, "fastly-client-ip" | "fly-client-ip" | "forwarded" | "front-end-https")
+        }
+        Some(b'h') => matches!(folded, "host" | "https"),
+        Some(b'o') => folded.starts_with("oidc-"),
+        Some(b'r') => folded.starts_with("remote-"),
         Some(b's') => folded.starts_with("ssl-client-"),
-        _ => matches!(
-            folded,
-            "expect"
-                | "fastly-client-ip"
-                | "forwarded"
-                | "host"
-                | "proxy"
-                | "true-client-ip"
-                | "wl-proxy-client-ip"
-        ),
+        Some(b't') => folded == "true-client-ip" || folded.starts_with("tailscale-"),
+        Some(b'w') => folded.starts_with("wl-proxy-"),
+        _ => matches!(folded, "expect" | "proxy"),
     }
 }
 
 /// The same for names that begin with `x-`, without it.
 fn ours_extended(rest: &str) -> bool {
-    // A rule names methods; the method that is decided on is the one that is done.
-    let methods = ["http-method", "http-method-override", "method-override"];
     let exact = [
+        // A rule names methods and paths; what is decided on is what is done.
+        "http-method",
+        "http-method-override",
+        "http-path-override",
+        "method-override",
+        // Where the client is, and how it came.
         "arr-clientcert",
+        "azure-clientip",
         "client-ip",
         "cluster-client-ip",
         "forwarded",
@@ -64,27 +67,42 @@ fn ours_extended(rest: &str) -> bool {
         "http-host-override",
         "proxyuser-ip",
         "real-ip",
+        "scheme",
+        "script-name",
         "tls-client-cert",
+        "url-scheme",
+        // What only a server in front may ask an app for.
+        "accel-mapping",
+        "sendfile-type",
         // What other gateways and servers take for who somebody is.
-        "remote-user",
+        "auth-user",
         "user",
-        "webauth-email",
-        "webauth-user",
+        "vouch-user",
     ];
     let from = [
         "amzn-mtls-",
         "amzn-oidc-",
         "auth-request-",
+        "authenticated-",
+        "authentik-",
         "client-cert",
         "client-ssl-",
+        "consumer-",
         "envoy-",
         "forwarded-",
+        "goog-authenticated-",
+        "goog-iap-",
+        "middleware-",
         "ms-client-principal",
+        "ms-token-",
         "original-",
+        "pomerium-",
+        "remote-",
         "rewrite-",
         "ssl-",
+        "webauth-",
     ];
-    methods.contains(&rest) || exact.contains(&rest) || from.iter().any(|start| rest.starts_with(start))
+    exact.contains(&rest) || from.iter().any(|start| rest.starts_with(start))
 }
 
 /// Which way a message goes.
@@ -171,6 +189,43 @@ impl Edits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxy_05_f7_what_upstreams_believe_of_whoever_stands_before_them_is_ours() {
+        for name in [
+            "X-Pomerium-Claim-Email",
+            "X-authentik-meta-app",
+            "Remote-Role",
+            "X-Goog-Authenticated-User-Namespace",
+            "X-WEBAUTH-ROLE",
+            "X-Remote-Extra-Scopes",
+            "X-Authenticated-Userid",
+            "X-Consumer-Username",
+            "OIDC_CLAIM_email",
+            "Tailscale-User-Login",
+            "Cf-Access-Authenticated-User-Email",
+            "X-Middleware-Subrequest",
+            "X-Accel-Mapping",
+            "HTTPS",
+            "Front-End-Https",
+            "X-Url-Scheme",
+            "WL-Proxy-SSL",
+            "Fly-Client-IP",
+        ] {
+            assert!(ours(&folded_name(name.as_bytes())), "{name}");
+        }
+        for name in [
+            "X-Requested-With",
+            "X-Request-Id",
+            "X-CSRF-Token",
+            "Origin",
+            "Referer",
+            "X-Api-Key",
+            "Authorization",
+        ] {
+            assert!(!ours(&folded_name(name.as_bytes())), "{name}");
+        }
+    }
 
     #[test]
     fn proxy_04_proxy_05_a_route_touches_no_name_of_ours_in_any_spelling() {

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::arriving::Arriving;
-use super::forward::{Failure, lasting, once_more, open, passing, repeatable, write};
+use super::forward::{Failure, lasting, once_more, open, passing, repeatable, sayable, write};
 use super::inflow::{Found, Inflow, values};
 use super::outflow::Outflow;
 use super::policy::{Head, Passage};
@@ -47,6 +47,7 @@ pub(super) async fn forward(
     };
     let again = repeatable(head, length);
     let started = Stopwatch::start();
+    sayable(head, passage)?;
     let mut choice = thread.upstreams.choose(&thread.gate, passage);
     let (to, link) = open(thread, passage, &mut choice, true).await?;
     let mut exchange = Exchange::new(thread, link, write(head, to, length)?, body);

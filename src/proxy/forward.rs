@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::io;
 use std::rc::Rc;
 
-use super::hygiene;
 use super::inflow::values;
 use super::policy::{Head, Passage};
 use super::pool::Choice;
@@ -13,13 +12,17 @@ use super::serve::Thread;
 use super::upstream::Link;
 use super::view::{Field, Length};
 use super::wire::Malformed;
+use super::{hygiene, multiplex};
 use crate::domain::Timestamp;
-use crate::domain::route::Upstream;
+use crate::domain::route::{Protocol, Upstream};
 use crate::net::{blames_tls, is_forbidden};
 
 /// Why there is no answer of the upstream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
+    /// The address cannot be said in the version of HTTP that the upstream speaks.
+    #[error("the address cannot be written in HTTP/2")]
+    Address,
     /// It answered something that cannot be passed on.
     #[error("the upstream broke off: {0}")]
     Broken(String),
@@ -66,7 +69,7 @@ impl Failure {
             Failure::Lost(error) if blames_tls(error) => Some("tls"),
             Failure::Broken(_) | Failure::Closed | Failure::Lost(_) => Some("broken"),
             Failure::Forbidden(_) => Some("forbidden"),
-            Failure::Client(_) | Failure::Cut | Failure::Gone | Failure::Quiet => None,
+            Failure::Address | Failure::Client(_) | Failure::Cut | Failure::Gone | Failure::Quiet => None,
             Failure::Head => Some("head"),
             Failure::Slow(_) => Some("slow"),
             Failure::Tls(_) => Some("tls"),
@@ -96,7 +99,10 @@ pub(super) async fn open<'a>(
     let spec = &passage.route().spec;
     let mut failure = Failure::Broken("the route has no upstream".to_owned());
     while let Some(to) = choice.next(&*thread.gate.clock).and_then(|at| spec.to.get(at)) {
-        if idle && let Some(link) = choice.idle(&thread.gate) {
+        // Where connections are shared, one that is there is as good as a new one.
+        if (idle || to.protocol == Protocol::Http2)
+            && let Some(link) = choice.idle(&thread.gate)
+        {
             return Ok((to, link));
         }
         let within = spec.connect_timeout.std();
@@ -116,6 +122,15 @@ pub(super) async fn open<'a>(
         }
     }
     Err(failure)
+}
+
+/// Whether a request can be said to whom it is for.
+///
+/// # Errors
+/// When HTTP/2 has no way to write its address. Nothing is sent then.
+pub(super) fn sayable(head: &Head<'_>, passage: &Passage<'_>) -> Result<(), Failure> {
+    let spoken = passage.route().spec.to.iter().any(|to| to.protocol == Protocol::Http2);
+    if spoken && !multiplex::speakable(&head.target) { Err(Failure::Address) } else { Ok(()) }
 }
 
 /// Whether a request without an answer goes to another connection: nothing can have come of it there ([`repeatable`]), and the
@@ -186,7 +201,9 @@ pub(super) fn lasting(fields: &[Field<'_>]) -> bool {
 /// The fields of an answer that pass to the client, in order. Framing is written anew.
 pub(super) fn passing<'p>(fields: &[Field<'p>], passage: &Passage<'p>) -> Vec<(&'p [u8], Cow<'p, [u8]>)> {
     let (route, private) = (passage.route(), passage.private_answers());
-    let listed = hygiene::listed(values(fields, "connection"));
+    let mut listed = hygiene::listed(values(fields, "connection"));
+    // What keeps an answer out of shared caches is no matter of the hop, whatever the upstream says (`PROXY-19`).
+    listed.retain(|name| name != "cache-control");
     let mut passing: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::with_capacity(fields.len() + 2);
     for (name, value) in fields {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());

@@ -35,7 +35,7 @@ use super::stream::Peer;
 use super::tunnel::Tunnel;
 use super::upgrade::{self, Handshake};
 use super::view::{Asked, Field, View};
-use super::{Arrival, answers, forward_auth};
+use super::{Arrival, Front, answers, forward_auth};
 
 /// The most bytes of a request's body to the portal.
 const MOST_PORTAL_BODY: usize = 64 * 1024;
@@ -105,7 +105,16 @@ pub(super) fn answering(
     peer: Peer,
 ) -> Answering {
     let request = request.map(Arriving::Http1);
-    Box::pin(async move { Ok(answer(thread, door, line, request, peer).await) })
+    // Where the strict reader gave the connection away for a change of protocol, there is that or nothing: the library is more
+    // lenient, and must not be what a client can choose for its other requests (`PROXY-13`).
+    let once = thread.gate.settings.front == Front::Strict;
+    Box::pin(async move {
+        let mut answer = answer(thread, door, line, request, peer).await;
+        if once && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answers::close(&mut answer);
+        }
+        Ok(answer)
+    })
 }
 
 /// Answers a request.
@@ -472,6 +481,12 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
         tracing::debug!(%failure, route.id = %route.spec.name, "a request was not finished");
     }
     let (outcome, kind, code, words) = match failure {
+        Failure::Address => (
+            Outcome::BadRequest,
+            ErrorKind::BadRequest,
+            "bad-request",
+            "The address cannot be passed on to this app",
+        ),
         Failure::Client(_) => {
             (Outcome::BadRequest, ErrorKind::BadRequest, "bad-request", "The body cannot be read")
         }

@@ -3,6 +3,7 @@
 //! An upstream is not trusted (`PROXY-22`): an answer that could be read in two ways is none, and a connection on which more
 //! came than was asked for carries nothing else.
 
+use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::forward::Failure;
@@ -107,6 +108,9 @@ impl Inflow {
                 self.begun = true;
                 Poll::Ready(Ok(filled))
             }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                Poll::Ready(Err(Failure::Broken(error.to_string())))
+            }
             Err(error) => Poll::Ready(Err(Failure::Lost(error))),
         }
     }
@@ -152,8 +156,12 @@ impl Inflow {
             }
             _ => return Err(ambiguous()),
         };
+        // A body that is announced and may not come may come all the same, later: the next answer on the connection would
+        // begin with it (F25).
+        let announced = without && !framed.ended() && !matches!(framed, Body::UntilClose { .. });
         self.body = if without { Body::NOTHING } else { framed };
         self.reusable = !read.old
+            && !announced
             && !matches!(self.body, Body::UntilClose { .. })
             && !values(&read.fields, "connection")
                 .flat_map(elements)

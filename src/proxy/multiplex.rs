@@ -10,11 +10,13 @@ use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use tokio::task::spawn_local;
 
@@ -24,12 +26,18 @@ use super::view::MOST_FIELDS;
 use super::wire::{self, Body, Ends, Head as _};
 use crate::domain::route::{Transport, Upstream};
 use crate::domain::{Span, Timestamp};
+use crate::sys::Stopwatch;
 
 /// Requests at a time on a connection, even if the upstream takes more.
-const MOST_STREAMS: usize = 100;
-/// Bytes of an answer that the upstream may send before the client has taken them: of one, and of all on a connection.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+const MOST_STREAMS: usize = 64;
+/// Bytes of an answer that the upstream may send before its client has taken them.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for all on a connection: clients that take nothing must not use up what others need.
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+/// What small frames that wait may cost in memory, on a connection: of events and calls that nobody takes there are many.
+const FRAMES: usize = 32 * 1024 * 1024;
+/// After so long without an answer a connection may be dead without knowing.
+const SUSPICIOUS: Duration = Duration::from_secs(5);
 /// Bytes of the header fields of an answer.
 const MOST_HEAD: u32 = 64 * 1024;
 /// Bytes of a request's body that wait here for the upstream.
@@ -50,6 +58,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     in_flight: Cell<usize>,
+    /// Requests whose body the upstream has no room for. It may have none for others' either.
+    stalled: Cell<usize>,
     /// It takes no new requests.
     over: Cell<bool>,
 }
@@ -66,6 +76,7 @@ impl Shared {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
+            .data_frame_budget(FRAMES)
             .max_send_buffer_size(MOST_WAITING);
         let (send, connection) = builder.handshake(pipe).await.map_err(lost)?;
         let state = Rc::new(State::default());
@@ -82,8 +93,9 @@ impl Shared {
     /// A link for one request; `None` when there is no place for another, or it is older than `age`: what the upstream's name
     /// leads to may have changed.
     pub(super) fn link(&mut self, now: Timestamp, age: Span) -> Option<Stream> {
-        let full = self.state.in_flight.get() >= MOST_STREAMS;
-        if self.state.over.get() || full || now.since(self.begun) >= age {
+        let most = MOST_STREAMS.min(self.send.current_max_send_streams());
+        let full = self.state.in_flight.get() >= most || self.state.stalled.get() > 0;
+        if self.is_over() || full || now.since(self.begun) >= age {
             return None;
         }
         self.used = now;
@@ -95,8 +107,15 @@ impl Shared {
             bodiless: false,
             out: Vec::new(),
             taken: 0,
+            stalled: false,
+            waiting: None,
             state: Rc::clone(&self.state),
         })
+    }
+
+    /// Whether it takes no new requests, ever.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.over.get()
     }
 
     /// Whether it is of use to anybody. Requests that are on it go on, whoever forgets it.
@@ -117,6 +136,10 @@ pub(super) struct Stream {
     /// Of the answer, written as HTTP/1.1 and not read yet.
     out: Vec<u8>,
     taken: usize,
+    /// Whether it counts among the stalled.
+    stalled: bool,
+    /// Since the head was sent.
+    waiting: Option<Stopwatch>,
     state: Rc<State>,
 }
 
@@ -189,6 +212,7 @@ impl Stream {
         self.bodiless = request.method() == Method::HEAD;
         let (answer, stream) = send.send_request(request, body.ended()).map_err(lost)?;
         self.down = Down::Waiting(answer);
+        self.waiting = Some(Stopwatch::start());
         if !body.ended() {
             self.up = Up::Body { stream, body, waiting: Bytes::new() };
         }
@@ -197,6 +221,16 @@ impl Stream {
 
     /// Hands over what the upstream has room for. Ready when nothing waits.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.poll_hand_over(cx);
+        if self.stalled != flushed.is_pending() {
+            self.stalled = flushed.is_pending();
+            let stalled = &self.state.stalled;
+            stalled.set(if self.stalled { stalled.get() + 1 } else { stalled.get().saturating_sub(1) });
+        }
+        flushed
+    }
+
+    fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Up::Body { stream, body, waiting } = &mut self.up else { return Poll::Ready(Ok(())) };
         while !waiting.is_empty() {
             if stream.capacity() == 0 {
@@ -288,8 +322,12 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.state.in_flight.set(self.state.in_flight.get().saturating_sub(1));
-        // Whoever waited in vain may have waited on a connection that is dead without knowing.
-        if matches!(self.down, Down::Waiting(_)) {
+        if self.stalled {
+            self.state.stalled.set(self.state.stalled.get().saturating_sub(1));
+        }
+        // A client that goes away soon says nothing about the connection.
+        let long = self.waiting.is_some_and(|waiting| waiting.elapsed() >= SUSPICIOUS);
+        if matches!(self.down, Down::Waiting(_)) && long {
             self.state.over.set(true);
         }
     }
@@ -343,7 +381,16 @@ fn put(into: &mut Vec<u8>, fields: &HeaderMap) {
     }
 }
 
+/// Whether HTTP/2 can say a target. The library has names of its own for what an address may hold.
+pub(super) fn speakable(target: &str) -> bool {
+    target.parse::<PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == target)
+}
+
+/// A stream that the upstream ended is not a connection that was lost: the request may have been read (RFC 9113 §8.7).
 fn lost(error: h2::Error) -> io::Error {
+    if error.is_reset() && error.reason() != Some(Reason::REFUSED_STREAM) {
+        return io::Error::new(io::ErrorKind::ConnectionAborted, error);
+    }
     if error.is_io() {
         error.into_io().unwrap_or_else(|| io::ErrorKind::Other.into())
     } else {

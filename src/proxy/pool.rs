@@ -24,6 +24,8 @@ use crate::domain::route::{Protocol, Route, Upstream};
 use crate::domain::{Slug, Span, Timestamp};
 use crate::sys::Clock;
 
+/// The most connections that requests share, to one address and of one thread.
+const MOST_SHARED: usize = 32;
 /// The most idle connections to one address that a thread keeps.
 const MOST_IDLE: usize = 128;
 
@@ -33,6 +35,8 @@ struct Place {
     idle: RefCell<Vec<Link>>,
     /// Connections that many requests share.
     shared: RefCell<Vec<Shared>>,
+    /// Held by whoever opens one of those: others wait, and find it.
+    opening: tokio::sync::Mutex<()>,
     /// Requests in flight.
     busy: Cell<usize>,
     /// The newest snapshot that is known to have it.
@@ -224,11 +228,8 @@ impl Choice {
     /// A connection to the address that was given last which is still open and can take a request.
     pub(super) fn idle(&self, gate: &Gate) -> Option<Link> {
         let member = self.pool.members.get(self.last)?;
-        let mut shared = member.place.shared.borrow_mut();
-        if !shared.is_empty() {
-            let (now, age) = (gate.clock.now(), gate.settings.upstream_age);
-            let stream = shared.iter_mut().find_map(|shared| shared.link(now, age))?;
-            return Some(self.held(Link::shared(stream, true, now)));
+        if let Some(link) = self.shared(gate) {
+            return Some(link);
         }
         loop {
             let mut link = member.place.idle.borrow_mut().pop()?;
@@ -237,6 +238,15 @@ impl Choice {
                 return Some(self.held(link));
             }
         }
+    }
+
+    /// A place on a connection that requests share.
+    fn shared(&self, gate: &Gate) -> Option<Link> {
+        let mut shared = self.pool.members.get(self.last)?.place.shared.borrow_mut();
+        shared.retain(|shared| !shared.is_over());
+        let (now, age) = (gate.clock.now(), gate.settings.upstream_age);
+        let stream = shared.iter_mut().find_map(|shared| shared.link(now, age))?;
+        Some(self.held(Link::shared(stream, true, now)))
     }
 
     /// Opens a connection to the address that was given last. One that can be shared is kept for others, too.
@@ -251,23 +261,33 @@ impl Choice {
         within: Duration,
     ) -> io::Result<Link> {
         let (now, age) = (gate.clock.now(), gate.settings.upstream_age);
+        let place = || self.pool.members.get(self.last).map(|member| &member.place);
         let connecting = async {
-            let pipe = connect(gate, to, author, within, now).await?;
             if to.protocol == Protocol::Http1 {
-                return Ok::<_, io::Error>(Link::own(pipe, now));
+                let pipe = connect(gate, to, author, within, now).await?;
+                return Ok::<_, io::Error>(self.held(Link::own(pipe, now)));
             }
-            let mut shared = Shared::begin(pipe, to, now).await?;
+            let _opening = match place() {
+                Some(place) => Some(place.opening.lock().await),
+                None => None,
+            };
+            if let Some(link) = self.shared(gate) {
+                return Ok(link);
+            }
+            if place().is_some_and(|place| place.shared.borrow().len() >= MOST_SHARED) {
+                return Err(io::Error::other("every connection to it is busy"));
+            }
+            let mut shared = Shared::begin(connect(gate, to, author, within, now).await?, to, now).await?;
             let stream = shared.link(now, age).ok_or(io::ErrorKind::ConnectionReset)?;
-            if let Some(Member { place, .. }) = self.pool.members.get(self.last)
+            if let Some(place) = place()
                 && !place.gone.get()
             {
                 place.shared.borrow_mut().push(shared);
             }
-            Ok(Link::shared(stream, false, now))
+            Ok(self.held(Link::shared(stream, false, now)))
         };
         let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let link = tokio::time::timeout(within, connecting).await.map_err(timed_out)??;
-        Ok(self.held(link))
+        tokio::time::timeout(within, connecting).await.map_err(timed_out)?
     }
 
     fn held(&self, mut link: Link) -> Link {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -39,6 +39,8 @@ pub(super) const HEADROOM: usize = 64 * 1024;
 pub(super) const SCRATCH: usize = 256 * 1024;
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 1024;
+/// After so much silence the kernel asks whether a client is still there.
+const ALIVE: Duration = Duration::from_mins(1);
 /// How often a thread looks after its idle connections.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -249,7 +251,9 @@ async fn greet(
     address: SocketAddr,
     stop: watch::Receiver<bool>,
 ) {
-    if stream.set_nodelay(true).is_err() {
+    // A client that vanishes without a word is noticed where nothing else is timed.
+    let alive = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(ALIVE));
+    if stream.set_nodelay(true).is_err() || alive.is_err() {
         return;
     }
     let within = thread.gate.settings.handshake_timeout;
@@ -271,7 +275,8 @@ async fn greet(
                     let agreed = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
                     let stream = Pipe::Tls(Box::new(stream.into()));
                     if agreed {
-                        let stream = Rewound::new(stream, Vec::new());
+                        let stall = thread.gate.settings.write_timeout.std();
+                        let stream = Rewound::new(stream, Vec::new(), stall);
                         Box::pin(http2::serve(thread, door, stream, peer, stop)).await;
                     } else {
                         Box::pin(connection(thread, door, stream, peer, stop)).await;
@@ -287,6 +292,7 @@ async fn greet(
 }
 
 async fn connection(thread: Rc<Thread>, door: Door, stream: Pipe, peer: Peer, stop: watch::Receiver<bool>) {
+    let stall = thread.gate.settings.write_timeout.std();
     let left = match thread.gate.settings.front {
         Front::Hyper => Left::Other(stream, Vec::new()),
         Front::Strict => http1::serve(Rc::clone(&thread), door, stream, peer.clone(), stop.clone()).await,
@@ -298,10 +304,10 @@ async fn connection(thread: Rc<Thread>, door: Door, stream: Pipe, peer: Peer, st
                 && peer.certificate.is_none()
                 && peer.address.ip().to_canonical().is_loopback() =>
         {
-            return Box::pin(http2::serve(thread, door, Rewound::new(stream, read), peer, stop)).await;
+            return Box::pin(http2::serve(thread, door, Rewound::new(stream, read, stall), peer, stop)).await;
         }
         Left::Other(stream, read) => {
-            Box::pin(library(thread, door, Rewound::new(stream, read), peer, stop)).await
+            Box::pin(library(thread, door, Rewound::new(stream, read, stall), peer, stop)).await
         }
         left => left,
     };
@@ -393,7 +399,10 @@ async fn library(
     let parts = connection.into_parts();
     let (mut stream, early) = (parts.io.into_inner(), parts.read_buf);
     let whole = match (result, line.tunnel.take()) {
-        (Some(Ok(())), Some(tunnel)) => tunnel.run(&mut stream, early, stopped(stop)).await,
+        (Some(Ok(())), Some(tunnel)) => {
+            stream.wait_for(tunnel.idle);
+            tunnel.run(&mut stream, early, stopped(stop)).await
+        }
         (Some(Ok(())), None) => true,
         // An answer without its end: the client must not take what it has for the whole.
         (None, _) => false,
@@ -411,10 +420,11 @@ async fn library(
 async fn linger(mut stream: Pipe) {
     const SILENT: Duration = Duration::from_secs(2);
     const LONGEST: Duration = Duration::from_secs(15);
-    if stream.shutdown().await.is_err() {
-        return;
-    }
     let drain = async {
+        // Over TLS this waits for the client to take what is left.
+        if stream.shutdown().await.is_err() {
+            return;
+        }
         let mut sink = vec![0; 16 * 1024];
         while let Ok(Ok(read)) = tokio::time::timeout(SILENT, stream.read(&mut sink)).await {
             if read == 0 {

@@ -213,7 +213,8 @@ impl Client {
             // Said again, in its place, by the judgement.
             Err(_) => Length::Nothing,
         };
-        if !read.old && view.framing().is_ok() && view.wants_websocket() {
+        // A handshake has no body: what follows it would be read by the library.
+        if !read.old && matches!(view.framing(), Ok(Length::Nothing)) && view.wants_websocket() {
             return After::Other;
         }
         let mut entry = Entry::begin(&thread.meters, read.method, thread.request_id());
@@ -278,7 +279,12 @@ impl Client {
                 }
             }
             // TLS keeps what it has not written yet.
-            Pin::new(&mut self.stream).poll_flush(cx)
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Pending if self.timer.poll(cx).is_ready() => {
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                flushed => flushed,
+            }
         })
         .await
     }
@@ -346,6 +352,12 @@ impl Carrier for Carrying<'_> {
             }
             Err(Failure::Cut) if relay.status != 0 => {
                 entry.outcome = Outcome::Cut;
+                Ok(After::Break)
+            }
+            // Whoever takes nothing is not waited for a second time.
+            Err(failure @ Failure::Gone) if relay.status != 0 => {
+                tracing::debug!(%failure, route.id = %passage.route().spec.name, "an answer broke off");
+                entry.broke_off();
                 Ok(After::Break)
             }
             // Something of the answer is out: all that can be said is that it breaks off.

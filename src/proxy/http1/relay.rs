@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::reply::{field, status_line};
 use super::{CONTINUE, Carrying, MOST_AHEAD};
-use crate::proxy::forward::{Failure, lasting, once_more, open, passing, repeatable, write};
+use crate::proxy::forward::{Failure, lasting, once_more, open, passing, repeatable, sayable, write};
 use crate::proxy::hygiene;
 use crate::proxy::inflow::{Found, Inflow, values};
 use crate::proxy::open::{Entrance, Guard, LONG};
@@ -97,6 +97,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         head: &Head<'_>,
     ) -> Result<Self, Failure> {
         let started = Stopwatch::start();
+        sayable(head, passage)?;
         let mut choice = carrying.thread.upstreams.choose(&carrying.thread.gate, passage);
         let (to, link) = open(carrying.thread, passage, &mut choice, true).await?;
         let mut up = Outflow::new(write(head, to, carrying.length)?, carrying.length == Length::Chunked);

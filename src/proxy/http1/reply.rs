@@ -64,7 +64,8 @@ impl Carrying<'_> {
         }
         match self.client.write_all(self.thread, &bytes).await {
             Ok(()) if keep => After::Keep,
-            Ok(()) | Err(_) => After::Close,
+            Ok(()) => After::Close,
+            Err(_) => After::Break,
         }
     }
 

@@ -244,6 +244,40 @@ fn proxy_22_f27_no_chunk_of_an_upstream_is_read_in_two_ways() {
 }
 
 #[test]
+fn proxy_13_no_request_has_the_rest_of_its_connection_read_by_another_reader() {
+    let house = House::new();
+    let lenient = format!(
+        "POST /public/y HTTP/1.1\r\n{HOST}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
+    for (host, path, more, statuses) in [
+        ("nowhere.example", "/x", "", "404"),
+        ("app.example", "/reports/x", "", "401"),
+        ("app.example", "/public/x", "Connection: Upgrade\r\n", "400"),
+        ("app.example", "/public/x", "Content-Length: 3\r\n", "400"),
+    ] {
+        for together in [true, false] {
+            let first = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}Upgrade: websocket\r\n\r\n");
+            let before = house.upstream.count();
+            let mut client = house.connect();
+            if together {
+                client.send(format!("{first}{lenient}").as_bytes());
+            } else {
+                client.send(first.as_bytes());
+                pause(50);
+                // It may be closed already.
+                let _ = client.stream.write_all(lenient.as_bytes());
+            }
+            let mut all = Vec::new();
+            let _ = client.stream.read_to_end(&mut all);
+            let text = String::from_utf8_lossy(&all);
+            assert!(text.starts_with(&format!("HTTP/1.1 {statuses} ")), "{first:?}: {text}");
+            assert!(!text.contains("HTTP/1.1 200 "), "{first:?}: {text}");
+            assert_eq!(house.upstream.count(), before, "{first:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_odd_and_clear_is_taken() {
     let house = House::new();
     for text in [

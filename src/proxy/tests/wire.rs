@@ -58,7 +58,26 @@ fn proxy_01_head_and_empty_answers() {
     house.upstream.say("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let answer = client.ask("GET", "app.example", "/public/x", &[]);
     assert_eq!((answer.status, answer.field("content-length"), answer.body.len()), (200, Some("0"), 0));
-    assert_eq!(house.upstream.last().connection, 1);
+    // A connection on which a body was announced that need not come carries nothing else (F25).
+    assert_eq!(house.upstream.last().connection, 3);
+}
+
+#[test]
+fn proxy_22_f25_a_body_behind_the_answer_to_head_is_nobodys_answer() {
+    let house = House::new();
+    house.upstream.behave(|seen, stream, _| {
+        if seen.line.starts_with("HEAD ") {
+            let body = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL";
+            let announced =
+                reply(stream, &format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()));
+            pause(100);
+            return announced && reply(stream, body);
+        }
+        reply(stream, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nmine")
+    });
+    let mut client = house.connect();
+    assert_eq!(client.ask("HEAD", "app.example", "/public/x", &[]).status, 200);
+    assert_eq!(client.ask("GET", "app.example", "/public/y", &[]).text(), "mine");
 }
 
 #[test]

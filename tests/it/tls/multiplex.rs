@@ -27,11 +27,11 @@ struct Upstream {
 
 impl Upstream {
     async fn open() -> Self {
-        Self::over(None).await
+        Self::over(None, 1000).await
     }
 
     /// Over TLS, where it agrees to HTTP/2, if there is a certificate.
-    async fn over(pair: Option<&Minted>) -> Self {
+    async fn over(pair: Option<&Minted>, streams: u32) -> Self {
         let acceptor = pair.map(|pair| {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let builder = rustls::ServerConfig::builder_with_provider(provider);
@@ -57,10 +57,10 @@ impl Upstream {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
                     match acceptor {
-                        None => serve(stream, seen, now, most).await,
+                        None => serve(stream, streams, seen, now, most).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream, seen, now, most).await;
+                                serve(stream, streams, seen, now, most).await;
                             }
                         }
                     }
@@ -85,11 +85,13 @@ impl Upstream {
 
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    streams: u32,
     seen: Arc<Mutex<Vec<Request<()>>>>,
     now: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 ) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut builder = h2::server::Builder::new();
+    let Ok(mut connection) = builder.max_concurrent_streams(streams).handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
@@ -133,6 +135,10 @@ async fn answer(request: &Request<()>, mut body: RecvStream, mut respond: SendRe
         "/large" => {
             let sending = respond.send_response(head(200).body(()).unwrap(), false).unwrap();
             send(sending, LARGE).await;
+        }
+        "/stuck" => {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            drop((body, respond));
         }
         "/early" => drop(respond.send_response(head(413).body(()).unwrap(), true)),
         "/slow" => {
@@ -301,6 +307,75 @@ async fn proxy_20_large_answers_wait_for_their_readers_and_others_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn proxy_20_nobody_has_connections_opened_without_end() {
+    let upstream = Upstream::open().await;
+    let world = World::plain(&upstream.route("")).await;
+    let opened = || upstream.connections.load(Ordering::SeqCst);
+    assert!(get(&world, "GET", "/empty").await.starts_with("HTTP/1.1 200 "));
+    // What HTTP/2 cannot say is the client's affair, and what an upstream ends is not said again.
+    for _ in 0..10 {
+        assert!(get(&world, "GET", "/empty?a=<").await.starts_with("HTTP/1.1 400 "));
+        assert!(get(&world, "GET", "/reset").await.starts_with("HTTP/1.1 502 "));
+    }
+    assert_eq!(opened(), 1);
+    // Clients that ask and go away.
+    let request = "GET /slow HTTP/1.1\r\nHost: app.cardea.localhost\r\n\r\n";
+    for _ in 0..3 {
+        let mut gone = Vec::new();
+        for _ in 0..30 {
+            let mut stream = TcpStream::connect(("127.0.0.1", world.port)).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            gone.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(gone);
+    }
+    assert!(get(&world, "GET", "/empty").await.starts_with("HTTP/1.1 200 "));
+    assert!(opened() <= 3, "{}", opened());
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxy_20_who_holds_an_upstream_up_holds_up_nobody_else() {
+    let upstream = Upstream::over(None, 4).await;
+    let world = World::plain(&upstream.route("")).await;
+    assert!(get(&world, "GET", "/empty").await.starts_with("HTTP/1.1 200 "));
+    let send = async |text: String| {
+        let mut stream = TcpStream::connect(("127.0.0.1", world.port)).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    };
+    let quickly = async |text: &str| {
+        let request = format!(
+            "{text} HTTP/1.1\r\nHost: app.cardea.localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+        );
+        let answer = tokio::time::timeout(Duration::from_secs(5), raw(&world, request.as_bytes())).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{text} waits for others"));
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    };
+    // As many as the upstream takes on a connection, which never end.
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(send("GET /stuck HTTP/1.1\r\nHost: app.cardea.localhost\r\n\r\n".to_owned()).await);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    quickly("POST /empty").await;
+    // A body that nobody reads uses up what the upstream takes of all bodies on the connection.
+    let body = "x".repeat(200_000);
+    held.push(
+        send(format!(
+            "POST /stuck HTTP/1.1\r\nHost: app.cardea.localhost\r\nContent-Length: 200000\r\n\r\n{body}"
+        ))
+        .await,
+    );
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    quickly("POST /echo").await;
+    assert!(upstream.connections.load(Ordering::SeqCst) <= 4);
+    drop(held);
+    world.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn proxy_23_http2_is_spoken_to_who_agrees_to_it() {
     // Somebody who speaks HTTP/1.1 alone, plain and over TLS.
     let plain = super::world::Recorder::open();
@@ -308,7 +383,7 @@ async fn proxy_23_http2_is_spoken_to_who_agrees_to_it() {
     let app = super::world::SecureApp::open(&authority.issue(&["app.internal"]), None).await;
     let more =
         "upstream_protocol = \"http2\"\nupstream_tls = { ca = \"ca.pem\", server_name = \"app.internal\" }";
-    let agrees = Upstream::over(Some(&authority.issue(&["app.internal"]))).await;
+    let agrees = Upstream::over(Some(&authority.issue(&["app.internal"])), 1000).await;
     let routes = [
         public_route("agrees", &format!("https://{}", agrees.address), more),
         public_route("plain", &format!("http://{}", plain.address), "upstream_protocol = \"http2\""),
