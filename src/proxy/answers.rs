@@ -149,6 +149,9 @@ impl http_body::Body for Body {
             Some(first) => Some(Ok(*first)),
             None => ready!(self.poll_kind(cx)),
         };
+        if let (Some(Err(_)), Some(entry)) = (&frame, &mut self.entry) {
+            entry.broke_off();
+        }
         if let (Some(Ok(frame)), Some(entry)) = (&frame, &mut self.entry) {
             entry.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
@@ -173,6 +176,17 @@ impl http_body::Body for Body {
         let first =
             self.first.as_ref().and_then(|first| first.data_ref()).map_or(0, |data| data.len() as u64);
         rest.exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + first))
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // Nobody wanted the rest.
+        if matches!(&self.kind, Kinds::Upstream(body) if !body.is_end_stream())
+            && let Some(entry) = &mut self.entry
+        {
+            entry.broke_off();
+        }
     }
 }
 
@@ -228,7 +242,8 @@ impl Reply<'_> {
         answer
     }
 
-    fn only_over_tls(&self, answer: &mut Answer) {
+    /// Has browsers come over TLS alone from now on, where there is TLS (RFC 6797).
+    pub(super) fn only_over_tls(&self, answer: &mut Answer) {
         if self.gate.sessions.secure() {
             set(answer, headers::STRICT_TRANSPORT.0, headers::STRICT_TRANSPORT.1);
         }

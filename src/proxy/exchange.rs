@@ -163,16 +163,20 @@ impl Exchange {
         passage: &Passage<'_>,
         within: Duration,
     ) -> Result<Response<()>, Failure> {
-        loop {
-            let seen = self.up.moved;
-            let answered = std::future::poll_fn(|cx| self.poll_answered(cx, head.method, passage));
-            match tokio::time::timeout(within, answered).await {
-                Ok(answered) => return answered,
-                Err(_) if self.up.moved != seen => {}
-                Err(_) if self.up.hungry() => return Err(Failure::Quiet),
-                Err(_) => return Err(Failure::Slow("answer")),
+        let (mut timer, mut seen) = (Timer::new(within), self.up.moved);
+        std::future::poll_fn(|cx| {
+            let answered = self.poll_answered(cx, head.method, passage);
+            if answered.is_ready() {
+                return answered;
             }
-        }
+            if self.up.moved != seen {
+                seen = self.up.moved;
+                timer.set(within);
+            }
+            ready!(timer.poll(cx));
+            Poll::Ready(Err(if self.up.hungry() { Failure::Quiet } else { Failure::Slow("answer") }))
+        })
+        .await
     }
 
     fn poll_answered(

@@ -679,7 +679,11 @@ async fn portal<C: Carrier>(
     };
     match reply.gate.control.answer(request, Arrival { peer: asked.view.peer, address: asked.address }).await
     {
-        Ok(answer) => answer.map(Body::sent),
+        Ok(answer) => {
+            let mut answer = answer.map(Body::sent);
+            reply.only_over_tls(&mut answer);
+            answer
+        }
         Err(gone) => {
             tracing::error!(%gone, request.id = reply.request_id, "the portal did not answer");
             entry.outcome = Outcome::Internal;

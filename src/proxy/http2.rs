@@ -5,7 +5,7 @@
 //! frames that wait to be sent, and streams that it takes back faster than they can be dropped (`PROXY-20`). A stream whose
 //! client takes nothing ends alone, and so does one whose right has ended (`PROXY-17`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -48,6 +48,9 @@ const MOST_WAITING: usize = 64 * 1024;
 /// How often a silent client is asked whether it is there, and how long it may think about it.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
+/// How long the rest of a request is passed over whose answer was sent, and how long it may be silent meanwhile.
+const LONGEST: Duration = Duration::from_secs(15);
+const SILENT: Duration = Duration::from_secs(2);
 /// How long a connection has to end when it was told to and nothing is in flight.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -164,7 +167,8 @@ async fn answer(
     let date = thread.date();
     let (parts, body) = request.into_parts();
     let to_head = parts.method == Method::HEAD;
-    let body = Arriving::http2(body, &parts.headers);
+    let arriving = Rc::new(RefCell::new(body));
+    let body = Arriving::http2(Rc::clone(&arriving), &parts.headers);
     let request = Request::from_parts(parts, body);
     let answer = tokio::select! {
         biased;
@@ -180,6 +184,24 @@ async fn answer(
             }
         }
         Err(error) => tracing::debug!(%error, "an answer could not be sent"),
+    }
+    // What still comes of the request is for nobody. Taking the stream back at once would be right (RFC 9113 §8.1), but
+    // common clients then throw the answer away.
+    let _ = timeout(LONGEST, drained(&arriving)).await;
+}
+
+/// Passes over what is left of a request's body, as long as it comes.
+async fn drained(body: &RefCell<RecvStream>) {
+    while !body.borrow().is_end_stream() {
+        let next = poll_fn(|cx| body.borrow_mut().poll_data(cx));
+        match timeout(SILENT, next).await {
+            Ok(Some(Ok(data))) => {
+                if body.borrow_mut().flow_control().release_capacity(data.len()).is_err() {
+                    return;
+                }
+            }
+            _ => return,
+        }
     }
 }
 

@@ -132,3 +132,55 @@ fn proxy_20_a_stream_whose_client_takes_nothing_ends_alone() {
         ask(&client, "/public/x", "").await;
     });
 }
+
+#[test]
+fn time_to_answer_is_counted_once_and_what_breaks_off_is_no_success() {
+    let house = House::new();
+    house.upstream.behave(|seen, stream, _| {
+        if seen.line.contains("/slow") {
+            pause(4500);
+            return false;
+        }
+        let _ = reply(stream, "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort");
+        false
+    });
+    house.runtime.block_on(async {
+        let client = client(house.address, 1 << 20).await;
+        let begun = Stopwatch::start();
+        let request = Request::builder().uri("http://app.example/public/slow").body(()).unwrap();
+        let answer =
+            client.clone().ready().await.unwrap().send_request(request, true).unwrap().0.await.unwrap();
+        let after = begun.elapsed();
+        // The route's limit is three seconds.
+        assert_eq!(answer.status(), 504);
+        assert!(after < Duration::from_millis(4300), "{after:?}");
+        let (reason, _) = ended(ask(&client, "/public/short", "").await).await;
+        assert_eq!(reason, Some(Reason::INTERNAL_ERROR));
+    });
+    let said = super::house::log();
+    let line = said.lines().rfind(|line| line.contains("/public/short")).unwrap_or_default().to_owned();
+    assert!(line.contains("broke-off"), "{line}");
+}
+
+#[test]
+fn an_answer_arrives_although_its_request_was_never_finished() {
+    let house = House::new();
+    house.runtime.block_on(async {
+        let client = client(house.address, 1 << 20).await;
+        let request = Request::builder().method("POST").uri("http://app.example/reports/x").body(()).unwrap();
+        let (answer, mut body) = client.clone().ready().await.unwrap().send_request(request, false).unwrap();
+        let sending = tokio::spawn(async move {
+            for _ in 0..40 {
+                body.reserve_capacity(16 * 1024);
+                match std::future::poll_fn(|cx| body.poll_capacity(cx)).await {
+                    Some(Ok(room)) if body.send_data(vec![b'x'; room].into(), false).is_ok() => {}
+                    _ => return false,
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            body.send_data(Bytes::new(), true).is_ok()
+        });
+        assert_eq!(answer.await.unwrap().status(), 401);
+        assert!(sending.await.unwrap(), "the stream was taken back while the client was sending");
+    });
+}
