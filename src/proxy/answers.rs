@@ -271,9 +271,12 @@ impl Reply<'_> {
     /// A problem as the end of a call of gRPC: status and message in the head, and no body.
     fn call(&self, problem: &Problem<'_>) -> Answer {
         let mut answer = answer(problem.status, "", &headers::DATA);
-        let mut message = format!("{}. {}", problem.title, problem.detail);
+        // Writing to memory does not fail.
+        let mut message = problem.title.to_owned();
+        if problem.detail != problem.title {
+            let _ = write!(message, ". {}", problem.detail);
+        }
         for (name, value) in problem.more.iter().filter_map(|(name, value)| Some((name, value.as_str()?))) {
-            // Writing to memory does not fail.
             let _ = write!(message, " {name}: {value}");
         }
         set(&mut answer, CONTENT_TYPE.as_str(), "application/grpc");
