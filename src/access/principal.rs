@@ -100,13 +100,14 @@ pub async fn load(
     let mut roles = Vec::new();
     let mut permissions = Vec::new();
     let mut role_demands_mfa = false;
-    let mut hold = |role: &crate::domain::Role, place: Place, origin: Origin| {
+    let mut hold = |role: &crate::domain::Role, place: Place, origin: Origin, by: &str| {
+        // What a provider gives, a rule gives: explanations name it.
+        let from = match &origin {
+            Origin::Provider(_) => format!("role {}, by {by}", role.slug),
+            Origin::File | Origin::Manual | Origin::System => format!("role {}", role.slug),
+        };
         for pattern in &role.permissions {
-            permissions.push(Granted {
-                pattern: pattern.clone(),
-                place,
-                from: format!("role {}", role.slug),
-            });
+            permissions.push(Granted { pattern: pattern.clone(), place, from: from.clone() });
         }
         role_demands_mfa |= role.mfa;
         roles.push(Held {
@@ -120,12 +121,12 @@ pub async fn load(
     for given in assigned {
         // A role that was retired gives nothing.
         if let Some(role) = snapshot.role(given.role) {
-            hold(role, given.place, given.origin);
+            hold(role, given.place, given.origin, &given.by);
         }
     }
     for tenant in snapshot.tenants().filter(|tenant| tenant.owner == Some(id)) {
         if let Some(role) = snapshot.role_named(None, "owner") {
-            hold(role, Place::Tenant(tenant.id), Origin::System);
+            hold(role, Place::Tenant(tenant.id), Origin::System, "");
         }
     }
     for given in direct {

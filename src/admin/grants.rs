@@ -28,32 +28,22 @@ pub struct GrantChange {
     pub cleared: Vec<String>,
 }
 
-/// How wide a place is: 0 is everything.
-const fn width(place: Place) -> u8 {
-    match place {
-        Place::Global => 0,
-        Place::Tenant(_) => 1,
-        Place::Org(..) => 2,
-        Place::Department(..) => 3,
-    }
-}
-
 /// Whether a role may be given at a place: nowhere wider than its scope, in no tenant but its own.
 pub(super) fn fits(role: &Role, place: Place) -> Result<(), Error> {
-    let (most, words) = match role.scope {
-        Scope::Global => (0, "anywhere"),
-        Scope::Tenant => (1, "in a tenant or below"),
-        Scope::Organization => (2, "in an organisation or below"),
-        Scope::Department => (3, "in a department"),
-        Scope::Own => (1, "to members of a tenant, for themselves"),
+    let words = match role.scope {
+        Scope::Global => "anywhere",
+        Scope::Tenant => "in a tenant or below",
+        Scope::Organization => "in an organisation or below",
+        Scope::Department => "in a department",
+        Scope::Own => "to members of a tenant, for themselves",
     };
-    if width(place) < most {
+    if !role.scope.reaches(place) {
         return Err(Error::RoleScope(format!(
             "the role {} is given {words}, not at a wider place",
             role.slug
         )));
     }
-    if role.tenant.is_some() && role.tenant != place.tenant() {
+    if !role.fits(place) {
         // As if the role did not exist there: it does not.
         return Err(Error::unknown("role", &role.slug));
     }

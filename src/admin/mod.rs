@@ -20,6 +20,7 @@ mod links;
 mod memberships;
 mod objects;
 mod places;
+mod providers;
 mod roles;
 mod sessions;
 mod tenants;

@@ -13,7 +13,7 @@ use crate::domain::{
 use crate::store::groups::Group;
 use crate::store::links::Purpose;
 use crate::store::memberships::{self, Membership};
-use crate::store::{audit, credentials, grants, groups, links, sessions, throttles, users};
+use crate::store::{audit, credentials, grants, groups, identities, links, sessions, throttles, users};
 
 use super::work::{self, Person, Work, place_of};
 use super::{Admin, Error, Given, Issued, LINK_LIFE};
@@ -542,6 +542,7 @@ async fn delete(work: &mut Work<'_>, id: UserId) -> Result<(), Error> {
     let tx = &mut work.tx;
     credentials::drop_password(tx, id).await?;
     credentials::drop_factors(tx, id).await?;
+    identities::drop_of(tx, id).await?;
     for purpose in [Purpose::Password, Purpose::Enrolment] {
         links::void(tx, purpose, Some(id), work.now).await?;
     }

@@ -11,9 +11,12 @@ use super::tasks::{self, LedgerTask};
 use super::{keys, local};
 use crate::access::Ledger;
 use crate::admin::{self, Admin};
-use crate::config::{self, Landing, Loaded};
+use crate::config::{self, Landing, Loaded, Reach};
 use crate::crypto::Keyring;
 use crate::domain::{AuditEvent, Chance, SessionId, Timestamp};
+use crate::federation::Federation;
+use crate::net::{Connectors, system_authorities};
+use crate::outbound::{Allowed, Outbound};
 use crate::protocol::password::Policy;
 use crate::session::{self, PortalStore, Sessions};
 use crate::signin::{self, SignIn};
@@ -90,6 +93,7 @@ impl House {
         // As many hashes at a time as there are cores, so that they never keep more than that from serving.
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let hashing = Pool::new(cores, 256);
+        let federation = federation(loaded);
         let signin = Arc::new(SignIn {
             db: db.clone(),
             keys: Arc::clone(&keys),
@@ -97,6 +101,7 @@ impl House {
             snapshot: Arc::clone(&board.snapshot),
             ledger: ledger.clone(),
             hashing: hashing.clone(),
+            federation,
             settings: signin_settings(settings),
         });
         let web = Web {
@@ -156,6 +161,23 @@ impl House {
         let chance = Arc::clone(&self.machine.chance);
         Ok(LedgerTask::start(self.db.clone(), Arc::clone(clock), chance, queues.events))
     }
+}
+
+/// The identity providers of a configuration. Nothing is asked of them yet.
+#[must_use]
+pub(super) fn federation(loaded: &Loaded) -> Arc<Federation> {
+    let outbound = Outbound::new(Connectors::new(system_authorities()), allowed(&loaded.settings));
+    Arc::new(Federation::new(outbound, loaded.objects.providers.clone()))
+}
+
+/// What requests to the outside may reach besides the open internet.
+#[must_use]
+pub(super) fn allowed(settings: &config::Settings) -> Vec<Allowed> {
+    let allowed = |reach: &Reach| match reach {
+        Reach::Host(host, port) => Allowed::Host(host.clone(), *port),
+        Reach::Net(net) => Allowed::Net(*net),
+    };
+    settings.outbound.iter().map(allowed).collect()
 }
 
 /// What a new password must be.

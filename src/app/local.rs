@@ -16,7 +16,7 @@ use crate::store::{self, Db, audit, tree};
 use crate::sys::{Clock, OsChance, Pool, SystemClock};
 
 use super::control::{Answer, Command, Controls, execute, own_name};
-use super::{keys, objects};
+use super::{house, keys, objects};
 
 /// The parts for one command.
 pub struct Local {
@@ -97,6 +97,7 @@ impl Local {
         admin.snapshot.store(Arc::new(Snapshot::compile(1, tree, &loaded.objects.routes, &rules(settings))));
         let controls = Controls {
             admin: Arc::new(admin),
+            federation: house::federation(loaded),
             node: node_name(),
             storage: storage_words(&settings.storage.url),
             started: None,

@@ -214,6 +214,7 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>, g
     let (reloads, state) = (Arc::clone(reloader), Arc::clone(&house.config));
     Controls {
         admin: Arc::clone(&house.admin),
+        federation: Arc::clone(&house.signin.federation),
         node: settings.server.listen.first().map_or_else(String::new, ToString::to_string),
         storage: local::storage_words(&settings.storage.url),
         started: Some(house.machine.clock.now()),
@@ -448,6 +449,8 @@ impl Reloader {
         {
             return refuse(error.to_string(), error.to_string(), loaded.files);
         }
+        let providers = loaded.objects.providers.clone();
+        self.house.signin.federation.reconfigure(providers, super::house::allowed(&loaded.settings));
         self.house.sessions.policy_changed();
         let waiting = reload::needs_restart(&self.settings, &loaded.settings);
         if !waiting.is_empty() {

@@ -77,6 +77,9 @@ pub(super) enum Top {
     /// Groups of tenants
     #[command(subcommand)]
     Group(Group),
+    /// Identity providers
+    #[command(subcommand)]
+    Idp(Idp),
     /// Write a first configuration and a master key
     #[command(after_help = "Asks five questions at a terminal. Elsewhere, flags answer them:\n  \
                             cardea init --public-url https://access.example.com --storage sqlite:cardea.db")]
@@ -474,6 +477,28 @@ pub(super) enum Group {
     },
     /// Who is in a group
     Show { group: String },
+}
+
+#[derive(Subcommand)]
+pub(super) enum Idp {
+    /// Switch a provider off: nobody signs in with it, also who has begun to
+    Disable {
+        name: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Ends by itself after this, e.g. 2h
+        #[arg(long = "for", value_name = "SPAN")]
+        lasts: Option<Span>,
+    },
+    /// Switch a provider on again
+    Enable { name: String },
+    /// List providers
+    List,
+    /// What a provider is set to
+    Show { name: String },
+    /// Ask a provider what it says about itself, and for its keys
+    Test { name: String },
 }
 
 #[derive(Parts)]

@@ -13,8 +13,8 @@ use crate::store::DbError;
 use crate::sys::{Clock as _, SystemClock};
 
 use super::args::{
-    Administrator, Audit, Database, Department, Given, Group, Organisation, Role, RoleParts, Session, Tenant,
-    Top, User, UserParts,
+    Administrator, Audit, Database, Department, Given, Group, Idp, Organisation, Role, RoleParts, Session,
+    Tenant, Top, User, UserParts,
 };
 use super::{Shell, Stop, output, prompt, server};
 
@@ -197,6 +197,16 @@ fn command(shell: &Shell, words: Top) -> Result<Command, Stop> {
             Group::Leave { group, user } => Command::GroupLeave { group, user },
             Group::List { tenant } => Command::GroupList { tenant },
             Group::Show { group } => Command::GroupShow { group },
+        },
+        Top::Idp(words) => match words {
+            Idp::Disable { name, reason, lasts } => {
+                sure(format!("Switch {name} off? Nobody signs in with it until it is on again."))?;
+                Command::IdpDisable { name, reason, lasts }
+            }
+            Idp::Enable { name } => Command::IdpEnable { name },
+            Idp::List => Command::IdpList,
+            Idp::Show { name } => Command::IdpShow { name },
+            Idp::Test { name } => Command::IdpTest { name },
         },
         Top::Org(words) => match words {
             Organisation::Create { tenant, slug, name } => Command::OrgCreate { tenant, slug, name },

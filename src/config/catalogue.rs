@@ -18,6 +18,7 @@ pub(super) struct Catalogue {
     /// Where each role says where to land.
     pub(super) landings: Vec<Written<Slug>>,
     pub(super) groups: Vec<(Slug, Slug)>,
+    pub(super) providers: Vec<Slug>,
 }
 
 /// Notes a name that was used before. Returns whether it is new.
@@ -51,7 +52,9 @@ impl Catalogue {
         if tenants.is_empty() {
             tenants.extend(implicit());
         }
-        let mut catalogue = Self { tenants, roles: Vec::new(), landings: Vec::new(), groups: Vec::new() };
+        let providers = root.idp.iter().map(|idp| idp.name.value.clone()).collect();
+        let mut catalogue =
+            Self { tenants, roles: Vec::new(), landings: Vec::new(), groups: Vec::new(), providers };
         catalogue.add_roles(root, desk);
         catalogue.add_groups(root, desk);
         catalogue
@@ -194,6 +197,14 @@ impl Catalogue {
                 .map(|(_, group)| group.as_str())
                 .collect();
             Self::unknown(desk, spot, "group", name.as_str(), &known);
+        }
+    }
+
+    /// Looks an identity provider up.
+    pub(super) fn check_provider(&self, name: &Slug, spot: Spot, desk: &mut Desk<'_>) {
+        if !self.providers.contains(name) && !desk.torn.contains("idp") {
+            let known: Vec<_> = self.providers.iter().map(Slug::as_str).collect();
+            Self::unknown(desk, spot, "identity provider", name.as_str(), &known);
         }
     }
 

@@ -53,6 +53,7 @@ pub(super) fn settings(root: &raw::Root, desk: &mut Desk<'_>) -> Option<Settings
         sign_in: sign_in?,
         mfa: mfa?,
         networks,
+        outbound: super::providers::reach(root),
         brand: root.brand.0.as_ref().map(|raw| Brand { name: raw.name.value.0.clone() })?,
         bootstrap,
     })

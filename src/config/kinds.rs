@@ -17,6 +17,7 @@ use super::settings::{self, DataPlane, LogFormat, MfaRequire, PublicUrl, Scheme}
 use super::tree::{Key, Node, Spot, Value};
 use crate::domain::policy::{self, How, Needs, PathPattern, Who};
 use crate::domain::pool::Balance;
+use crate::domain::provider::{Algorithm, Provision, ResponseMode};
 use crate::domain::role::Scope;
 use crate::domain::route::{Fact, Protocol, Transport, Upstream};
 use crate::domain::target::{self, Target, Unusual};
@@ -66,6 +67,30 @@ macro_rules! words {
 
 words! {
     Balance { "round-robin" => Balance::RoundRobin, "least-busy" => Balance::LeastBusy } later {}
+    Algorithm {
+        "EdDSA" => Algorithm::EdDsa,
+        "ES256" => Algorithm::Es256,
+        "ES384" => Algorithm::Es384,
+        "PS256" => Algorithm::Ps256,
+        "PS384" => Algorithm::Ps384,
+        "PS512" => Algorithm::Ps512,
+        "RS256" => Algorithm::Rs256,
+        "RS384" => Algorithm::Rs384,
+        "RS512" => Algorithm::Rs512,
+    } later {}
+    ClientAuth {
+        "client_secret_basic" => ClientAuth::Basic,
+        "client_secret_post" => ClientAuth::Post,
+        "none" => ClientAuth::None,
+    } later { "private_key_jwt" }
+    IdpType { "oidc" => IdpType } later { "saml" }
+    Provision {
+        "off" => Provision::Off,
+        "link-only" => Provision::LinkOnly,
+        "create" => Provision::Create,
+        "update" => Provision::Update,
+    } later {}
+    ResponseMode { "query" => ResponseMode::Query, "form_post" => ResponseMode::FormPost } later {}
     Protocol { "http1" => Protocol::Http1, "http2" => Protocol::Http2 } later {}
     DataPlane { "hyper" => DataPlane::Hyper, "strict" => DataPlane::Strict } later {}
     FactorMethod { "totp" => FactorMethod::Totp, "recovery" => FactorMethod::Recovery } later { "passkey" }
@@ -110,6 +135,70 @@ fn no_such_word(text: &str, words: &[&str]) -> Bad {
 pub(super) enum FactorMethod {
     Recovery,
     Totp,
+}
+
+/// How a provider is shown who we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientAuth {
+    Basic,
+    None,
+    Post,
+}
+
+/// What a provider speaks: there is one choice so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IdpType;
+
+/// An issuer: an absolute address without query and fragment, kept exactly as written.
+#[derive(Clone, Debug)]
+pub(super) struct Issuer(pub(super) String);
+
+impl Scalar for Issuer {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        const HELP: &str =
+            "copy it from the provider's discovery document: https://idp.example.com/realms/acme";
+        let bad = |why: &'static str| Bad::value(why, HELP);
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let rest = rest.ok_or_else(|| bad("an issuer is an address"))?;
+        if text.contains(['?', '#', '@']) || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(bad("an issuer has no query, fragment, user or space"));
+        }
+        let host = rest.split('/').next().unwrap_or_default();
+        if authority(host).is_none()
+            || text.ends_with("/.well-known/openid-configuration")
+            || text.len() > 512
+        {
+            return Err(bad("this is no issuer"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "pattern": "^https?://", "examples": ["https://idp.example.com/realms/acme"] })
+    }
+}
+
+/// What may be reached from here besides the open internet.
+#[derive(Clone, Debug)]
+pub(super) enum Allow {
+    Host(String, u16),
+    Net(IpNet),
+}
+
+impl Scalar for Allow {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if let Ok(net) = <IpNet as Scalar>::parse(text) {
+            return Ok(Self::Net(net));
+        }
+        let bad =
+            || Bad::value("", "write a network, 10.20.0.0/16, or a host with its port, idp.corp.example:443");
+        let (host, port) = authority(text).ok_or_else(bad)?;
+        let port = port.ok_or_else(bad)?;
+        let host = Hostname::parse(host).map_err(|_| bad())?;
+        Ok(Self::Host(host.to_string(), port))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["10.20.0.0/16", "idp.corp.example:443"] })
+    }
 }
 
 /// How an upstream treats case.
@@ -238,11 +327,7 @@ impl Scalar for SocketAddr {
 
 impl Scalar for Who {
     fn parse(text: &str) -> Result<Self, Bad> {
-        match Who::parse(text)? {
-            // Nobody can have come in that way: the rule would look like protection and be a wall.
-            Who::Provider(_) => Err(Bad::not_built("identity providers are still to come")),
-            who => Ok(who),
-        }
+        Ok(Who::parse(text)?)
     }
     fn shape() -> Json {
         json!({ "type": "string", "examples": ["signed-in", "group:staff", "role:analyst@acme/europe"] })

@@ -13,6 +13,7 @@ mod init;
 mod kinds;
 mod layer;
 mod objects;
+mod providers;
 mod raw;
 mod read;
 mod report;
@@ -44,8 +45,8 @@ pub use report::{Counts, Fault, Place, Report, Severity};
 pub use schema::{manual, schema};
 pub use settings::{
     Bootstrap, Brand, DataPlane, Landing, Lockout, Log, LogFormat, MasterKeys, Mfa, MfaRequire,
-    PasswordPolicy, PublicUrl, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl, Tls,
-    Whereabouts,
+    PasswordPolicy, PublicUrl, Reach, Scheme, Server, SessionLimits, Settings, SignIn, Storage, StorageUrl,
+    Tls, Whereabouts,
 };
 
 /// Where to read from.
@@ -146,10 +147,11 @@ fn load_from(options: &Options, usual: &[PathBuf], now: Timestamp) -> Result<Loa
         carriers: headers::carriers(&raw).collect(),
     };
     let routes = routes::routes(&raw, &around, &mut desk);
+    let providers = providers::providers(&raw, &catalogue, &mut desk);
     desk.check_variables();
     let Some(settings) = settings.filter(|_| desk.errors() == 0) else { return Err(refusal(&desk)) };
-    let objects =
-        Objects { tenants: catalogue.tenants, roles: catalogue.roles, groups: catalogue.groups, routes };
+    let Catalogue { tenants, roles, groups, .. } = catalogue;
+    let objects = Objects { tenants, roles, groups, providers, routes };
     let marks = marks(&desk);
     let fingerprint = fingerprint::combine(marks.iter().map(|(path, mark)| (path.as_path(), *mark)));
     let files: Vec<PathBuf> = marks.into_iter().map(|(path, _)| path).collect();

@@ -1,6 +1,7 @@
-//! What the file owns: tenants, roles, groups and routes.
+//! What the file owns: tenants, roles, groups, identity providers and routes.
 
 use crate::domain::policy::Source;
+use crate::domain::provider::Provider;
 use crate::domain::role::Scope;
 use crate::domain::route::Route;
 use crate::domain::{Hostname, PermissionPattern, Slug};
@@ -14,6 +15,8 @@ pub struct Objects {
     pub roles: Vec<FileRole>,
     /// The tenant and the group.
     pub groups: Vec<(Slug, Slug)>,
+    /// Identity providers, in the order of the file.
+    pub providers: Vec<Provider>,
     /// In the order of the file.
     pub routes: Vec<Route>,
 }

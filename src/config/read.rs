@@ -335,8 +335,12 @@ macro_rules! section {
 
         impl $crate::config::read::Read for $name {
             fn read(node: &$crate::config::tree::Node, desk: &mut $crate::config::desk::Desk<'_>) -> Option<Self> {
-                desk.table(node, &[$(stringify!($field)),*])?;
-                $(let $field = desk.field::<$type>(node, stringify!($field), section!(@default $($default)?));)*
+                desk.table(node, &[$(stringify!($field).trim_start_matches("r#")),*])?;
+                $(let $field = desk.field::<$type>(
+                    node,
+                    stringify!($field).trim_start_matches("r#"),
+                    section!(@default $($default)?),
+                );)*
                 Some(Self { spot: node.spot, $($field: $field?),* })
             }
         }

@@ -604,7 +604,8 @@ impl Reader<'_> {
                     names.check_tenant(slug, spot, desk);
                 }
                 (Who::Org(place) | Who::Department(place), _) => names.check_place(place, spot, desk),
-                (Who::Domain(_) | Who::Provider(_) | Who::SignedIn | Who::User(_), _) => {}
+                (Who::Provider(name), _) => names.check_provider(name, spot, desk),
+                (Who::Domain(_) | Who::SignedIn | Who::User(_), _) => {}
             }
         }
         list.iter().map(|written| written.value.clone()).collect()

@@ -94,9 +94,9 @@ pub fn manual() -> String {
 }
 
 /// The order in which people need the sections.
-const ORDER: [&str; 14] = [
-    "server", "tls", "storage", "secrets", "log", "session", "sign_in", "mfa", "networks", "brand", "tenant",
-    "role", "group", "route",
+const ORDER: [&str; 16] = [
+    "server", "tls", "storage", "secrets", "log", "session", "sign_in", "mfa", "networks", "brand",
+    "outbound", "tenant", "role", "group", "idp", "route",
 ];
 
 /// Writes a section and those within it.

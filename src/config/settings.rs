@@ -34,6 +34,8 @@ pub struct Settings {
     pub networks: BTreeMap<Slug, Vec<IpNet>>,
     /// What the installation calls itself.
     pub brand: Brand,
+    /// What may be reached besides the open internet.
+    pub outbound: Vec<Reach>,
     /// The first administrator, when the environment names one.
     pub bootstrap: Option<Bootstrap>,
 }
@@ -283,6 +285,15 @@ pub enum MfaRequire {
     Off,
     /// Whoever wants one.
     Optional,
+}
+
+/// What may be reached although it is private, on this machine or without TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A host and a port.
+    Host(String, u16),
+    /// A network.
+    Net(IpNet),
 }
 
 /// `[brand]`

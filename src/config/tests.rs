@@ -115,6 +115,18 @@ fn route(text: &str) -> House {
     with(&format!("[[route]]\nhost = \"wiki.example.com\"\nto = [\"http://10.0.0.1:80\"]\n{text}"))
 }
 
+/// A provider that has nothing wrong, to be added to.
+fn provider(issuer: &str, text: &str) -> String {
+    format!(
+        "[[idp]]\nname = \"corp\"\nissuer = \"{issuer}\"\nclient_id = \"x\"\nclient_auth = \"none\"\n{text}"
+    )
+}
+
+/// The same after a server: what follows begins in line 8.
+fn idp(text: &str) -> House {
+    with(&provider("https://idp.example.com", text))
+}
+
 /// A certificate for these names and its key, until the end of a year; 0 is a few days from now.
 fn minted(names: &[&str], until: i32) -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
@@ -158,7 +170,21 @@ fn cases_of_files_and_values() -> Cases {
         ("unknown section", with("[servre]\n"), vec![("E0105", 3)]),
         ("unknown key of a route", route("allow = [\"signed-in\"]\nupstream = \"x\"\n"), vec![("E0105", 7)]),
         ("not built: mail", with("[mail]\nsmtp = \"x\"\n"), vec![("E0106", 3)]),
-        ("not built: provider", with("[[idp]]\nname = \"x\"\n[[idp]]\nname = \"y\"\n"), vec![("E0106", 3)]),
+        ("provider", idp(""), vec![]),
+        ("provider without TLS", with(&provider("http://a.example", "")), vec![("E0306", 5)]),
+        ("provider without TLS, named", with(&format!("[outbound]\nallow = [\"a.example:80\"]\n{}", provider("http://a.example", ""))), vec![]),
+        ("provider with a query", with(&provider("https://a.example?x", "")), vec![("E0301", 5)]),
+        ("provider without openid", idp("scopes = [\"email\"]\n"), vec![("E0310", 3)]),
+        ("provider for a stranger's domain", idp("domains = [\"acme.example\"]\n"), vec![("E0215", 8)]),
+        ("provider that speaks for nobody", idp("authoritative = true\n"), vec![("E0310", 8)]),
+        ("provider with HMAC", idp("algorithms = [\"HS256\"]\n"), vec![("E0301", 8)]),
+        ("public client with a secret", idp("client_secret = \"x\"\n"), vec![("E0310", 8)]),
+        ("not built: key of our own", with("[[idp]]\nname = \"x\"\nissuer = \"https://a.example\"\nclient_id = \"x\"\nclient_auth = \"private_key_jwt\"\n"), vec![("E0106", 7)]),
+        ("rule that gives nothing", idp("[[idp.rule]]\nclaim = \"groups\"\n"), vec![("E0107", 8)]),
+        ("rule with half a domain", idp("[[idp.rule]]\nclaim = \"email\"\nends_with = \"acme.example\"\nroles = [\"user\"]\n"), vec![("E0301", 10)]),
+        ("rule that makes administrators", idp("[[idp.rule]]\nclaim = \"groups\"\nroles = [\"super-admin\"]\n"), vec![("E0216", 10)]),
+        ("rule outside the tenant", idp("[[idp.rule]]\nclaim = \"groups\"\nroles = [\"user\"]\nat = \"other\"\n"), vec![("W0214", 11), ("E0215", 11)]),
+        ("not built: SAML", with("[[idp]]\nname = \"x\"\ntype = \"saml\"\nissuer = \"https://a.example\"\nclient_id = \"x\"\nclient_auth = \"none\"\n"), vec![("E0106", 5)]),
         ("not built: budget", with("[[budget]]\nname = \"x\"\n"), vec![("E0106", 3)]),
         ("not built: webhook", with("[[webhook]]\nname = \"x\"\n"), vec![("E0106", 3)]),
         ("not built: tls", with("[tls]\nmode = \"acme\"\n"), vec![("E0106", 4)]),
@@ -167,7 +193,7 @@ fn cases_of_files_and_values() -> Cases {
         ("not built: passkeys on the page", with("[sign_in]\npasskeys = true\n"), vec![("E0106", 4)]),
         ("not built: hours", route("allow = [\"signed-in\"]\nrequire = [\"hours:mon-fri\"]\n"), vec![("E0106", 7)]),
         ("not built: passkey in a policy", route("allow = [\"signed-in\"]\nrequire = [\"passkey\"]\n"), vec![("E0106", 7)]),
-        ("not built: provider in a policy", route("allow = [\"idp:entra\"]\n"), vec![("E0106", 6)]),
+        ("unknown provider in a policy", route("allow = [\"idp:entra\"]\n"), vec![("W0214", 6)]),
         ("not built: key in a policy", route("allow = [\"key:ci\"]\n"), vec![("E0106", 6)]),
         ("not built: remember me", with("[session]\nremember_me = \"14d\"\n"), vec![("E0106", 4)]),
         ("not built: otlp", with("[log]\notlp = \"\"\n"), vec![("E0106", 4)]),
@@ -525,6 +551,7 @@ fn the_smallest_has_every_default() {
         mfa,
         networks,
         brand,
+        outbound,
         bootstrap,
     } = loaded.settings;
     assert_eq!(server.public_url.origin(), "https://access.example.com");
@@ -549,7 +576,9 @@ fn the_smallest_has_every_default() {
     assert_eq!(mfa, Mfa { require: MfaRequire::Admins, recovery: true });
     assert!(networks.is_empty() && bootstrap.is_none());
     assert_eq!(brand.name, "Cardea");
-    let Objects { tenants, roles, groups, routes } = loaded.objects;
+    assert!(outbound.is_empty());
+    let Objects { tenants, roles, groups, providers, routes } = loaded.objects;
+    assert!(providers.is_empty());
     assert_eq!((tenants.len(), tenants[0].slug.as_str(), roles.len(), groups.len()), (1, "default", 0, 0));
     let [route] = routes.as_slice() else { panic!() };
     assert_eq!((route.name.as_str(), route.title.as_str(), route.prefix.as_str()), ("wiki", "wiki", ""));
@@ -617,10 +646,12 @@ fn keys(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
 #[test]
 fn the_complete_example_has_every_key() {
     let text = include_str!("../../config/complete.toml");
-    let house = House::new(text).file("master.key", &format!("{KEY}\n"));
+    let house = House::new(text).file("master.key", &format!("{KEY}\n")).file("entra.secret", "s\n");
     let loaded = house.loaded();
     assert_eq!(loaded.report, Report::default(), "{}", loaded.report);
     assert_eq!(loaded.summary(), "1 file, 2 routes, 2 roles, 1 tenant");
+    assert!(loaded.settings.master_keys.current.is_some());
+    assert_eq!(loaded.objects.providers[0].rules.len(), 2);
     let reports = &loaded.objects.routes[1];
     assert_eq!(reports.rules.len(), 4);
     assert_eq!(reports.at.as_ref().unwrap().to_string(), "acme/europe");

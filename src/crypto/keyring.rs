@@ -24,6 +24,8 @@ pub struct WebKeys {
     pub names: TokenKey,
     /// Digests of recovery codes.
     pub recovery: TokenKey,
+    /// What ties a sign-in at an identity provider to its answer.
+    pub federation: TokenKey,
 }
 
 impl WebKeys {
@@ -38,6 +40,7 @@ impl WebKeys {
             address: Sealer::new(&part("address"), &[])?,
             names: TokenKey::new(&part("names")),
             recovery: TokenKey::new(&part("recovery")),
+            federation: TokenKey::new(&part("federation")),
         })
     }
 

@@ -7,12 +7,25 @@
 use serde::{Deserialize, Serialize};
 
 use super::session::{FirstFactor, SecondFactor};
-use super::{Level, SessionId, Timestamp, UserId};
+use super::{Level, SessionId, Slug, Span, Timestamp, UserId};
 
 /// Where a sign-in stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stage", rename_all = "lowercase")]
 pub enum Stage {
+    /// The provider has vouched for somebody; what it said is sealed beside. The browser has not yet shown that it is the
+    /// one that began.
+    Arrived {
+        /// Which provider.
+        provider: Slug,
+    },
+    /// The browser was sent to an identity provider. Nothing is proven.
+    Away {
+        /// Which provider.
+        provider: Slug,
+        /// How long ago the person may have signed in there, if that was asked.
+        max_age: Option<Span>,
+    },
     /// Somebody said who they are. Nothing is proven.
     Named {
         /// As typed.
@@ -20,6 +33,8 @@ pub enum Stage {
     },
     /// The first factor was right.
     Proven(Proven),
+    /// An answer of the provider has come and is being looked at, or was refused. No second one is taken.
+    Returned,
     /// Done; later tabs go straight on.
     Finished {
         /// The session that came of it.

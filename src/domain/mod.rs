@@ -14,6 +14,7 @@ pub mod permission;
 pub mod place;
 pub mod policy;
 pub mod pool;
+pub mod provider;
 pub mod role;
 pub mod route;
 pub mod secret;

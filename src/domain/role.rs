@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::text::BadText;
-use super::{PermissionPattern, RoleId, Slug, TenantId};
+use super::{PermissionPattern, Place, RoleId, Slug, TenantId};
 
 /// The widest kind of place at which a role may be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +33,24 @@ impl Scope {
             Scope::Department => "department",
             Scope::Own => "self",
         }
+    }
+
+    /// Whether a role of this scope may be given at a place.
+    #[must_use]
+    pub const fn reaches(self, place: Place) -> bool {
+        let width = match place {
+            Place::Global => 0,
+            Place::Tenant(_) => 1,
+            Place::Org(..) => 2,
+            Place::Department(..) => 3,
+        };
+        width
+            >= match self {
+                Scope::Global => 0,
+                Scope::Tenant | Scope::Own => 1,
+                Scope::Organization => 2,
+                Scope::Department => 3,
+            }
     }
 
     /// # Errors
@@ -118,6 +136,14 @@ pub struct Role {
     pub landing: Option<Slug>,
     /// Where it comes from. System roles cannot be changed.
     pub origin: Origin,
+}
+
+impl Role {
+    /// Whether it may be given at a place: nowhere wider than its scope, in no tenant but its own.
+    #[must_use]
+    pub fn fits(&self, place: Place) -> bool {
+        self.scope.reaches(place) && (self.tenant.is_none() || self.tenant == place.tenant())
+    }
 }
 
 /// A built-in role: slug, name, scope, permissions, description.

@@ -48,6 +48,9 @@ impl From<FirstFactor> for String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecondFactor {
+    /// What the identity provider asked for, where its word for that is trusted.
+    #[serde(rename = "mfa")]
+    Provider,
     /// A recovery code.
     Recovery,
     /// An authenticator app (RFC 6238).
@@ -59,18 +62,20 @@ impl SecondFactor {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            SecondFactor::Provider => "mfa",
             SecondFactor::Recovery => "recovery",
             SecondFactor::Totp => "totp",
         }
     }
 
     /// # Errors
-    /// When the word is neither.
+    /// When the word is none of them.
     pub fn parse(text: &str) -> Result<Self, super::text::BadText> {
         match text {
+            "mfa" => Ok(SecondFactor::Provider),
             "recovery" => Ok(SecondFactor::Recovery),
             "totp" => Ok(SecondFactor::Totp),
-            _ => Err(super::text::BadText("a second factor is totp or recovery")),
+            _ => Err(super::text::BadText("a second factor is totp, recovery or mfa")),
         }
     }
 }
@@ -119,8 +124,10 @@ impl Level {
             FirstFactor::Password => "pwd",
             FirstFactor::Provider(_) => "fed",
         }];
-        if self.second.is_some() {
-            amr.extend(["otp", "mfa"]);
+        match self.second {
+            None => {}
+            Some((SecondFactor::Provider, _)) => amr.push("mfa"),
+            Some((SecondFactor::Recovery | SecondFactor::Totp, _)) => amr.extend(["otp", "mfa"]),
         }
         amr
     }

@@ -4,9 +4,11 @@
 //! what was proven. A session comes only of [`crate::domain::login::Complete`], which nobody has while something is owed.
 
 mod enrol;
+mod federated;
 mod flow;
 mod links;
 mod password;
+mod provision;
 mod second_factor;
 mod step;
 mod throttle;
@@ -18,12 +20,14 @@ use arc_swap::ArcSwap;
 use crate::access::{Ledger, Snapshot};
 use crate::crypto::{CryptoError, Keyring};
 use crate::domain::Span;
+use crate::federation::Federation;
 use crate::protocol::password::Policy;
 use crate::session::Sessions;
 use crate::store::{Db, DbError};
 use crate::sys::{Busy, Pool};
 
 pub use enrol::{Enrolled, Enrolment};
+pub use federated::{Declined, Departure, Response, Returned, Why};
 pub use flow::{Begun, Target};
 pub use links::{LinkState, NewAdministrator};
 pub use step::Step;
@@ -63,6 +67,8 @@ pub struct SignIn {
     pub ledger: Ledger,
     /// Where passwords are hashed.
     pub hashing: Pool,
+    /// Identity providers.
+    pub federation: Arc<Federation>,
     /// What we are told.
     pub settings: Settings,
 }
@@ -82,6 +88,9 @@ pub enum SignInError {
     /// The new password is the present one.
     #[error("that is the present password; choose another")]
     Same,
+    /// An identity provider did not bring somebody in. The cause is in the audit log.
+    #[error("the sign-in at the provider did not succeed")]
+    Federated(Box<Declined>),
     /// The flow is unknown, of another browser, run out, or has moved on.
     #[error("this sign-in has ended or was begun elsewhere")]
     Stale,

@@ -91,6 +91,8 @@ impl SignIn {
         let action = match how {
             SecondFactor::Recovery => "signin.recovery",
             SecondFactor::Totp => "signin.totp",
+            // Nobody types that.
+            SecondFactor::Provider => return Err(SignInError::Wrong),
         };
         let event = AuditEvent::new(Actor::User(user), action, Outcome::Done)
             .on("user", user)

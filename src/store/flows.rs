@@ -1,7 +1,7 @@
 //! Sign-ins under way: where each stands, bound to the browser that began it.
 
 use super::statement::statements;
-use super::{Conn, DbError, Tx};
+use super::{Conn, DbError, Row, Tx};
 use crate::domain::Timestamp;
 use crate::domain::login::{Purpose, Stage};
 
@@ -12,6 +12,8 @@ statements! {
     BY_DIGEST = "
         SELECT stage, purpose, return_to, pending, expires_at, version FROM flows
          WHERE digest = $1 AND browser = $2 AND expires_at > $3";
+    BY_DIGEST_ALONE = "
+        SELECT stage, purpose, return_to, pending, expires_at, version FROM flows WHERE digest = $1 AND expires_at > $2";
     ADVANCE = "UPDATE flows SET stage = $2, pending = $3, version = version + 1 WHERE digest = $1 AND version = $4";
     FORGET = "DELETE FROM flows WHERE expires_at < $1";
 }
@@ -27,7 +29,7 @@ pub struct Flow {
     pub purpose: Purpose,
     /// Where it leads.
     pub return_to: String,
-    /// A seed that waits for its first code, sealed.
+    /// A seed that waits for its first code, or what a provider vouched for, sealed.
     pub pending: Option<Vec<u8>>,
     /// When it ends by itself.
     pub expires_at: Timestamp,
@@ -67,20 +69,39 @@ pub async fn find(
         .bind(digest.as_slice())
         .bind(browser.as_slice())
         .bind(now.millis())
-        .optional(|row| {
-            let stage: String = row.get("stage")?;
-            let purpose: String = row.get("purpose")?;
-            Ok(Flow {
-                digest: *digest,
-                stage: serde_json::from_str(&stage).map_err(|error| row.corrupt("stage", &error))?,
-                purpose: serde_json::from_str(&purpose).map_err(|error| row.corrupt("purpose", &error))?,
-                return_to: row.get("return_to")?,
-                pending: row.get("pending")?,
-                expires_at: row.time("expires_at")?,
-                version: row.get("version")?,
-            })
-        })
+        .optional(|row| flow(row, digest))
         .await
+}
+
+/// The flow with this handle, whichever browser began it: for an answer that a provider has a browser post from another
+/// site, which brings no cookie. Nothing may be given to whoever brings it.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_unbound(
+    conn: &mut Conn,
+    digest: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<Flow>, DbError> {
+    conn.query(BY_DIGEST_ALONE)
+        .bind(digest.as_slice())
+        .bind(now.millis())
+        .optional(|row| flow(row, digest))
+        .await
+}
+
+fn flow(row: &Row, digest: &[u8; 32]) -> Result<Flow, DbError> {
+    let stage: String = row.get("stage")?;
+    let purpose: String = row.get("purpose")?;
+    Ok(Flow {
+        digest: *digest,
+        stage: serde_json::from_str(&stage).map_err(|error| row.corrupt("stage", &error))?,
+        purpose: serde_json::from_str(&purpose).map_err(|error| row.corrupt("purpose", &error))?,
+        return_to: row.get("return_to")?,
+        pending: row.get("pending")?,
+        expires_at: row.time("expires_at")?,
+        version: row.get("version")?,
+    })
 }
 
 /// Takes one step. False when another request has taken one meanwhile.

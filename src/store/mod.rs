@@ -13,10 +13,12 @@ pub mod flows;
 pub mod grants;
 pub mod groups;
 pub mod handoffs;
+pub mod identities;
 pub mod keys;
 pub mod links;
 pub mod memberships;
 mod open;
+pub mod providers;
 pub mod roles;
 pub mod sessions;
 mod statement;
@@ -41,9 +43,11 @@ pub const STATEMENTS: &[&[Sql]] = &[
     grants::ALL,
     groups::ALL,
     handoffs::ALL,
+    identities::ALL,
     keys::ALL,
     links::ALL,
     memberships::ALL,
+    providers::ALL,
     roles::ALL,
     sessions::ALL,
     tenants::ALL,

@@ -208,8 +208,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 type Text = (i64, &'static str, &'static str);
 
-const SQLITE: &[Text] = &[(1, "gate", include_str!("../../migrations/sqlite/0001_gate.sql"))];
-const POSTGRES: &[Text] = &[(1, "gate", include_str!("../../migrations/postgres/0001_gate.sql"))];
+const SQLITE: &[Text] = &[
+    (1, "gate", include_str!("../../migrations/sqlite/0001_gate.sql")),
+    (2, "federation", include_str!("../../migrations/sqlite/0002_federation.sql")),
+];
+const POSTGRES: &[Text] = &[
+    (1, "gate", include_str!("../../migrations/postgres/0001_gate.sql")),
+    (2, "federation", include_str!("../../migrations/postgres/0002_federation.sql")),
+];
 
 fn migrator(list: &[Text]) -> Migrator {
     let migration = |&(version, name, sql): &Text| {

@@ -197,4 +197,77 @@ impl StartAgain {
     }
 }
 
-pages!(ErrorPage, StartAgain);
+/// Why an identity provider did not bring somebody in, as far as the person is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeclinedKind {
+    /// It does not answer.
+    Away,
+    /// The person went back there.
+    Cancelled,
+    /// Something is not right. Which part it was, only the audit log knows.
+    #[default]
+    Refused,
+    /// It is switched off.
+    Stopped,
+}
+
+/// A sign-in at an identity provider that did not succeed.
+#[derive(Debug, Clone, Default, Template)]
+#[template(path = "provider_declined.html", config = "src/ui/askama.toml")]
+pub struct ProviderDeclined {
+    /// The frame.
+    pub frame: Frame,
+    /// What the provider is called.
+    pub provider: String,
+    /// Why.
+    pub kind: DeclinedKind,
+    /// Where "Back to sign-in" leads.
+    pub back_href: String,
+    /// What to quote when asking for help.
+    pub reference: String,
+    /// When it happened.
+    pub at: Moment,
+}
+
+impl ProviderDeclined {
+    fn title(&self) -> String {
+        match self.kind {
+            DeclinedKind::Away => format!("{} does not answer", self.provider),
+            DeclinedKind::Cancelled => "You did not sign in".to_owned(),
+            DeclinedKind::Refused => format!("Signing in with {} did not work", self.provider),
+            DeclinedKind::Stopped => format!("{} can’t be used right now", self.provider),
+        }
+    }
+
+    fn text(&self) -> &'static str {
+        match self.kind {
+            DeclinedKind::Away => {
+                "Nothing is wrong with your account. Try again in a minute, or sign in another way. If it goes on, tell your \
+                 administrator the reference below."
+            }
+            DeclinedKind::Cancelled => "The sign-in was stopped before it was finished. Nothing was changed.",
+            DeclinedKind::Refused => {
+                "You were not signed in, and nothing was changed. Try again. If it goes on, tell your administrator the \
+                 reference below; they can see the cause."
+            }
+            DeclinedKind::Stopped => {
+                "Your administrator has switched this way of signing in off. Sign in another way, or ask them with the \
+                 reference below."
+            }
+        }
+    }
+
+    const fn tone(&self) -> &'static str {
+        match self.kind {
+            DeclinedKind::Away | DeclinedKind::Stopped => "plug",
+            DeclinedKind::Cancelled => "back",
+            DeclinedKind::Refused => "alert",
+        }
+    }
+
+    fn href(&self) -> &str {
+        safe_href(&self.back_href)
+    }
+}
+
+pages!(ErrorPage, ProviderDeclined, StartAgain);

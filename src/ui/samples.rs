@@ -88,6 +88,14 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         last_seen: moment(21),
         current,
     };
+    let declined = |kind| ProviderDeclined {
+        frame: plain(),
+        provider: "Microsoft".into(),
+        kind,
+        back_href: "/sign-in".into(),
+        reference: "K7M3QX2RVB4DNTWA".into(),
+        at: moment(21),
+    };
     let error = |kind| ErrorPage {
         frame: plain(),
         kind,
@@ -462,6 +470,10 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ("error-503", ErrorPage { app: None, retry: some("Try again in 15 seconds."), ..error(ErrorKind::Unavailable) }.render()),
         ("error-503-maintenance", ErrorPage { app: None, detail: some("Back at 14:00."), ..error(ErrorKind::Maintenance) }.render()),
         ("error-504", ErrorPage { app: None, ..error(ErrorKind::GatewayTimeout) }.render()),
+        ("provider-declined", declined(DeclinedKind::Refused).render()),
+        ("provider-declined-away", declined(DeclinedKind::Away).render()),
+        ("provider-declined-cancelled", declined(DeclinedKind::Cancelled).render()),
+        ("provider-declined-stopped", declined(DeclinedKind::Stopped).render()),
         ("start-again", StartAgain { frame: plain(), href: "/sign-in".into() }.render()),
         ("lantern", lantern().render()),
         (

@@ -76,6 +76,16 @@ pub fn router(web: Web) -> Router {
         .route("/sign-in/verify", get(portal::sign_in::verify_page).post(portal::sign_in::verify))
         .route("/sign-in/recovery", get(portal::sign_in::recovery_page).post(portal::sign_in::recovery))
         .route("/auth/continue", get(portal::onward::continue_page))
+        .route("/auth/start/{provider}", get(portal::federation::start))
+        .route(
+            "/auth/sso-callback/{provider}",
+            get(portal::federation::answered).post(portal::federation::posted),
+        )
+        .route(
+            "/auth/sso-callback",
+            get(portal::federation::answered_bare).post(portal::federation::posted_bare),
+        )
+        .route("/auth/finish", get(portal::federation::finish))
         .route("/apps", get(portal::apps::launcher))
         .route("/me", get(portal::account::overview))
         .route("/me/security", get(portal::account::overview))

@@ -6,9 +6,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::here::Here;
-use crate::signin::SignInError;
+use crate::signin::{Declined, SignInError, Why};
 use crate::ui::headers;
-use crate::ui::{CookiesRefused, ErrorKind, ErrorPage, Frame, Moment, StartAgain};
+use crate::ui::{
+    CookiesRefused, DeclinedKind, ErrorKind, ErrorPage, Frame, Moment, ProviderDeclined, StartAgain,
+};
 
 /// A page.
 pub(super) fn page(status: StatusCode, html: String) -> Response {
@@ -137,6 +139,7 @@ pub(super) fn failed(here: &Here, error: &SignInError) -> Response {
             let html = error_page(here, ErrorKind::Internal).render();
             page(StatusCode::INTERNAL_SERVER_ERROR, html)
         }
+        SignInError::Federated(declined) => self::declined(here, declined),
         SignInError::Throttled(wait) => {
             let retry = Some(format!("Try again in {}.", wait.words()));
             let html = ErrorPage { retry, ..error_page(here, ErrorKind::TooManyRequests) }.render();
@@ -144,6 +147,25 @@ pub(super) fn failed(here: &Here, error: &SignInError) -> Response {
         }
         SignInError::Same | SignInError::Stale | SignInError::Wrong | SignInError::Used => start_again(here),
     }
+}
+
+/// A provider did not bring somebody in. The page says no more than what the person can do.
+fn declined(here: &Here, declined: &Declined) -> Response {
+    let (kind, status) = match declined.why {
+        Why::Away => (DeclinedKind::Away, StatusCode::BAD_GATEWAY),
+        Why::Cancelled => (DeclinedKind::Cancelled, StatusCode::OK),
+        Why::Refused => (DeclinedKind::Refused, StatusCode::FORBIDDEN),
+        Why::Stopped => (DeclinedKind::Stopped, StatusCode::FORBIDDEN),
+    };
+    let html = ProviderDeclined {
+        frame: here.frame(),
+        provider: declined.provider.clone(),
+        kind,
+        back_href: if here.record.is_some() { "/apps".into() } else { "/sign-in".into() },
+        reference: declined.reference.clone(),
+        at: Moment::new(here.now.to_string(), here.now.words()),
+    };
+    page(status, html.render())
 }
 
 /// Says when to come again.

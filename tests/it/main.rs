@@ -20,6 +20,7 @@
 
 mod administrators;
 mod engines;
+mod federation;
 mod flows;
 mod forward_auth;
 mod house;

@@ -150,6 +150,16 @@ pub enum Command {
     GroupList { tenant: Option<String> },
     /// Who is in a group.
     GroupShow { group: String },
+    /// Switches an identity provider off.
+    IdpDisable { name: String, reason: String, lasts: Option<Span> },
+    /// Switches it on again.
+    IdpEnable { name: String },
+    /// Every identity provider.
+    IdpList,
+    /// One of them.
+    IdpShow { name: String },
+    /// Asks one what it says about itself.
+    IdpTest { name: String },
     /// Makes a new key for assertions.
     KeysRotate,
     /// Makes an organisation.

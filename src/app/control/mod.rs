@@ -5,6 +5,7 @@ mod command;
 mod decisions;
 mod house;
 mod people;
+mod providers;
 mod rights;
 mod socket;
 mod structure;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use crate::access::Authority;
 use crate::admin::Admin;
 use crate::domain::Timestamp;
+use crate::federation::Federation;
 use crate::proxy::Sighting;
 
 pub use answer::{Answer, Exit, Once, Table};
@@ -36,6 +38,8 @@ pub type Reload = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Reloaded> + Send>>
 pub struct Controls {
     /// The stories of changing things.
     pub admin: Arc<Admin>,
+    /// Identity providers.
+    pub federation: Arc<Federation>,
     /// The name of this node.
     pub node: String,
     /// Where records are kept, without passwords.
@@ -101,6 +105,11 @@ impl Desk<'_> {
             C::GroupLeave { group, user } => sent(self.group_leave(&group, &user)).await,
             C::GroupList { tenant } => sent(self.group_list(tenant)).await,
             C::GroupShow { group } => sent(self.group_show(&group)).await,
+            C::IdpDisable { name, reason, lasts } => sent(self.idp_disable(&name, &reason, lasts)).await,
+            C::IdpEnable { name } => sent(self.idp_enable(&name)).await,
+            C::IdpList => sent(self.idp_list()).await,
+            C::IdpShow { name } => sent(self.idp_show(&name)).await,
+            C::IdpTest { name } => sent(self.idp_test(&name)).await,
             C::KeysRotate => sent(self.rotate_keys()).await,
             C::OrgCreate { tenant, slug, name } => sent(self.org_create(&tenant, &slug, name)).await,
             C::OrgDelete { place, force } => sent(self.org_delete(&place, force)).await,

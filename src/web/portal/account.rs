@@ -141,6 +141,7 @@ fn method(level: &Level) -> String {
     };
     match level.second {
         None => first,
+        Some((SecondFactor::Provider, _)) => format!("{first} and a second factor there"),
         Some((SecondFactor::Recovery, _)) => format!("{first} and recovery code"),
         Some((SecondFactor::Totp, _)) => format!("{first} and code"),
     }

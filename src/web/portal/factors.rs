@@ -40,7 +40,7 @@ async fn freshly_proven(here: &Here, record: &Record, back: &str) -> Result<Opti
     if record.level.first_within(FRESH, here.now) {
         return Ok(None);
     }
-    match prove_again(here, record.id, who.username.as_str(), back).await? {
+    match prove_again(here, record, back).await? {
         Onward::Prove(path) | Onward::Here(path) | Onward::There(path, _) => Ok(Some(reply::see(&path))),
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::extract::RawQuery;
 use axum::response::Response;
 
+use super::federation::start_path;
 use super::query;
 use crate::access::engine::Request;
 use crate::access::{Decision, decide};
+use crate::domain::Span;
 use crate::domain::login::Purpose;
+use crate::domain::session::FirstFactor;
 use crate::domain::target::Target;
-use crate::domain::{SessionId, Span};
 use crate::session::{Record, return_to};
 use crate::store::DbError;
 use crate::ui::Continue;
@@ -47,9 +49,9 @@ pub(super) async fn onward(here: &Here, record: &Record, to: &str) -> Result<Onw
     let request = Request { target: &path, method: "GET", address: here.address, now: here.now };
     let who = &record.principal;
     match decide(&snapshot, route, Some(record.caller()), &request) {
-        Decision::SignIn { .. } => return prove_again(here, record.id, who.username.as_str(), to).await,
+        Decision::SignIn { .. } => return prove_again(here, record, to).await,
         Decision::StepUp(_) if !who.enrolled && !record.level.first_within(Span::minutes(5), here.now) => {
-            return prove_again(here, record.id, who.username.as_str(), to).await;
+            return prove_again(here, record, to).await;
         }
         Decision::StepUp(_) => {
             let begun = here
@@ -83,12 +85,15 @@ pub(super) async fn onward(here: &Here, record: &Record, to: &str) -> Result<Onw
 }
 
 /// Asks for the first factor again, from the same person.
-pub(super) async fn prove_again(
-    here: &Here,
-    session: SessionId,
-    username: &str,
-    to: &str,
-) -> Result<Onward, reply::Failure> {
+pub(super) async fn prove_again(here: &Here, record: &Record, to: &str) -> Result<Onward, reply::Failure> {
+    // Whoever came from a provider proves it there.
+    if let FirstFactor::Provider(name) = &record.level.first
+        && let Some(name) = name.strip_prefix("oidc:")
+        && here.web.signin.federation.named(name).is_some()
+    {
+        return Ok(Onward::Prove(start_path(name, to, None, true)));
+    }
+    let (session, username) = (record.id, record.principal.username.as_str());
     let begun = here
         .web
         .signin

@@ -3,6 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 
+use super::federation::start_path;
 use super::{onward, query};
 use crate::access::Route;
 use crate::domain::Password;
@@ -34,19 +35,30 @@ pub(in crate::web) async fn identifier(here: Here, raw: RawQuery) -> Response {
         "set-up" => Some("The first administrator is ready. Sign in to go on.".to_owned()),
         _ => None,
     });
-    reply::ok(name_page(&here, return_to, String::new(), None, notice))
+    name_page(&here, return_to, String::new(), None, notice).await
 }
 
-fn name_page(
+async fn name_page(
     here: &Here,
     return_to: String,
     identifier: String,
     error: Option<String>,
     notice: Option<String>,
-) -> String {
+) -> Response {
     let destination = destination(here, &return_to);
-    let providers = Vec::new();
-    ui::SignIn { frame: here.frame(), identifier, return_to, destination, providers, error, notice }.render()
+    let providers = match here.web.signin.offered(&return_to, &here.visit()).await {
+        Ok(offered) => offered,
+        Err(error) => return reply::failed(here, &error),
+    };
+    let button = |provider: &std::sync::Arc<crate::domain::provider::Provider>| ui::Provider {
+        name: provider.label.clone(),
+        href: start_path(provider.name.as_str(), &return_to, None, false),
+    };
+    let providers = providers.iter().map(button).collect();
+    reply::ok(
+        ui::SignIn { frame: here.frame(), identifier, return_to, destination, providers, error, notice }
+            .render(),
+    )
 }
 
 /// "to open Reports": only where the app is open about itself; strangers learn the host they came from and no more.
@@ -84,7 +96,18 @@ pub(in crate::web) async fn identify(Opening(form): Opening) -> Response {
     let name = form.field("identifier").trim();
     if name.is_empty() {
         let error = Some("Type your username or e-mail address.".to_owned());
-        return reply::ok(name_page(here, return_to, String::new(), error, None));
+        return name_page(here, return_to, String::new(), error, None).await;
+    }
+    match here.web.signin.leads(name, &here.visit()).await {
+        Err(error) => return reply::failed(here, &error),
+        // The provider of the address' domain, whether or not anybody has the address. A page leads on, since a form may not
+        // end on another site.
+        Ok(Some(provider)) => {
+            let href = start_path(provider.name.as_str(), &bounded(&return_to), Some(name), false);
+            let to = provider.label.clone();
+            return reply::ok(ui::Continue { frame: here.frame(), to, href }.render());
+        }
+        Ok(None) => {}
     }
     let purpose = Purpose::SignIn;
     match here
@@ -99,7 +122,7 @@ pub(in crate::web) async fn identify(Opening(form): Opening) -> Response {
 }
 
 /// A return address that we could have written; anything longer is dropped.
-fn bounded(return_to: &str) -> String {
+pub(super) fn bounded(return_to: &str) -> String {
     if return_to.len() <= 4096 { return_to.to_owned() } else { String::new() }
 }
 

@@ -575,6 +575,7 @@ async fn mfa_07_recovery_codes_are_worth_nothing_where_they_are_not_taken() {
         snapshot: Arc::clone(&house.board.snapshot),
         ledger: house.ledger.clone(),
         hashing: house.hashing.clone(),
+        federation: Arc::clone(&house.signin.federation),
         settings: Settings { recovery: false, ..house.signin.settings.clone() },
     };
     let visit =

@@ -1,0 +1,71 @@
+//! Identity providers: switched off and on. What they are belongs to the configuration file.
+
+use crate::access::Authority;
+use crate::domain::user::Suspension;
+use crate::domain::{Place, Slug, Timestamp};
+use crate::store::providers;
+
+use super::work::Work;
+use super::{Admin, Error};
+
+impl Admin {
+    /// The providers that are switched off, and why.
+    pub async fn stopped_providers(&self, by: &Authority) -> Result<Vec<(String, Suspension)>, Error> {
+        let mut look = self.look(by).await?;
+        let all = providers::stopped(&mut look.conn, look.now).await?;
+        Ok(all)
+    }
+
+    /// Switches a provider off, perhaps until a moment: nobody signs in with it, also who has begun to. Sessions stay.
+    pub async fn stop_provider(
+        &self,
+        by: &Authority,
+        (provider, tenant): (&Slug, Option<&Slug>),
+        reason: &str,
+        until: Option<Timestamp>,
+    ) -> Result<(), Error> {
+        let mut work = self.begin(by, "provider.disable").await?;
+        let why = Suspension { by: work.who.words(), at: work.now, reason: reason.to_owned(), until };
+        let done = stop(&mut work, provider, tenant, &why).await;
+        work.end(done).await
+    }
+
+    /// Switches a provider on again; false when it was not off.
+    pub async fn resume_provider(
+        &self,
+        by: &Authority,
+        (provider, tenant): (&Slug, Option<&Slug>),
+    ) -> Result<bool, Error> {
+        let mut work = self.begin(by, "provider.enable").await?;
+        let done = resume(&mut work, provider, tenant).await;
+        work.end(done).await
+    }
+}
+
+/// Whoever switches a provider needs a say where it belongs; one of everybody belongs to everything.
+fn may(work: &mut Work<'_>, provider: &Slug, tenant: Option<&Slug>) -> Result<(), Error> {
+    let tenant = tenant.and_then(|slug| work.tree.tenant_named(slug)).map(|tenant| tenant.id);
+    work.about("provider", provider, tenant);
+    work.who.demand("idps:write", tenant.map_or(Place::Global, Place::Tenant))
+}
+
+async fn stop(
+    work: &mut Work<'_>,
+    provider: &Slug,
+    tenant: Option<&Slug>,
+    why: &Suspension,
+) -> Result<(), Error> {
+    may(work, provider, tenant)?;
+    providers::stop(&mut work.tx, provider, why).await?;
+    let until = why.until.map(|until| until.to_string()).unwrap_or_default();
+    let event = work.event().with("reason", &why.reason).with("until", until);
+    work.record(event).await
+}
+
+async fn resume(work: &mut Work<'_>, provider: &Slug, tenant: Option<&Slug>) -> Result<bool, Error> {
+    may(work, provider, tenant)?;
+    let was_off = providers::resume(&mut work.tx, provider).await?;
+    let event = work.event().with("was_off", was_off);
+    work.record(event).await?;
+    Ok(was_off)
+}

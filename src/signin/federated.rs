@@ -1,0 +1,490 @@
+//! Signing in at an identity provider: the way there, the way back, and who somebody is after that.
+//!
+//! The state in the address is the handle of a flow that is bound to this browser and this provider. It is spent before
+//! anything is asked of the provider, so a code is redeemed at most once (`OIDC-02`). Nonce and PKCE verifier follow from
+//! the state and a key of ours, so no record of them can be read. What fails is told to the audit log by the name of the
+//! check; the person reads a reference.
+
+use std::sync::Arc;
+
+use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::token::{handle, handle_digest};
+use crate::domain::login::{Proven, Purpose, Stage};
+use crate::domain::provider::{Claims, Provider};
+use crate::domain::session::{FirstFactor, SecondFactor};
+use crate::domain::{Actor, AuditEvent, LoginName, Outcome, Span, Timestamp};
+use crate::federation::{Identity, Redemption};
+use crate::protocol::oidc::{Authorization, quoted};
+use crate::session::Visit;
+use crate::store::flows::{self, Flow};
+use crate::store::{DbError, audit, providers, users};
+
+use super::step::Step;
+use super::{SignIn, SignInError};
+
+/// How long a sign-in elsewhere may take.
+const LIFE: Span = Span::minutes(30);
+/// Where what a provider vouched for is sealed.
+const SEALED_AT: &str = "flows/identity";
+
+/// A sign-in at a provider that did not succeed, as far as the person may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declined {
+    /// What the provider is called.
+    pub provider: String,
+    /// What the person is told.
+    pub why: Why,
+    /// What they may quote; the audit log has the cause under it.
+    pub reference: String,
+}
+
+/// What a person is told when a provider did not bring them in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It does not answer.
+    Away,
+    /// They went back there.
+    Cancelled,
+    /// Something is not right. Not even whether an account exists is said.
+    Refused,
+    /// It is switched off.
+    Stopped,
+}
+
+/// What is wanted of a provider.
+pub struct Departure<'a> {
+    /// Which.
+    pub provider: &'a str,
+    /// Why the flow is begun.
+    pub purpose: Purpose,
+    /// Where it leads.
+    pub return_to: &'a str,
+    /// Who is probably coming.
+    pub login_hint: Option<&'a str>,
+}
+
+/// What came back from a provider, as the browser brought it.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// Which sign-in it answers.
+    pub state: Option<String>,
+    /// The code.
+    pub code: Option<String>,
+    /// Who answers (RFC 9207).
+    pub iss: Option<String>,
+    /// Why there is no code.
+    pub error: Option<String>,
+    /// The same in words.
+    pub error_description: Option<String>,
+    /// A token in it, which no answer to our requests has.
+    pub tokens: bool,
+}
+
+/// Where an answer has led.
+pub enum Returned {
+    /// The browser must still show that it began this: on a page of ours, since a form from another site brings no cookie.
+    Arrived,
+    /// Onward.
+    Stepped(Step),
+}
+
+/// What a provider vouched for, while the browser is on its way to show that it is the right one.
+#[derive(Serialize, Deserialize)]
+struct Vouched {
+    subject: String,
+    claims: Claims,
+    auth_time: Option<Timestamp>,
+}
+
+/// Why an account is not opened.
+pub(super) enum Halt {
+    /// By a check, for a cause.
+    Declined(&'static str, String),
+    /// Something else.
+    SignIn(SignInError),
+}
+
+impl From<DbError> for Halt {
+    fn from(error: DbError) -> Self {
+        Halt::SignIn(SignInError::Db(error))
+    }
+}
+
+impl From<SignInError> for Halt {
+    fn from(error: SignInError) -> Self {
+        Halt::SignIn(error)
+    }
+}
+
+impl SignIn {
+    /// The provider's own address for its answers. One for each: an answer of one is never taken for another's (`OIDC-21`).
+    #[must_use]
+    pub fn redirect_uri(&self, provider: &Provider) -> String {
+        format!("{}/auth/sso-callback/{}", self.settings.portal_origin, provider.name)
+    }
+
+    /// The providers that a page offers for a target: those of everybody, and those of its tenant.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn offered(
+        &self,
+        return_to: &str,
+        visit: &Visit<'_>,
+    ) -> Result<Vec<Arc<Provider>>, SignInError> {
+        let all = self.federation.providers();
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let stopped = providers::stopped(&mut self.db.read().await?, visit.now).await?;
+        let snapshot = self.snapshot.load();
+        let tenant = self.target(return_to, visit).and_then(|target| {
+            let path = crate::domain::target::Target::parse(&target.path).ok()?;
+            snapshot.locate(&target.host, &path).ok()?.spec.tenant.clone()
+        });
+        let offered = |provider: &&Arc<Provider>| {
+            let for_them = match (&provider.tenant, &tenant) {
+                (None, _) => true,
+                // Nowhere in particular: where there is one tenant, its providers are everybody's.
+                (Some(own), None) => snapshot.tenants().all(|it| it.slug == *own || it.status == "retired"),
+                (Some(own), Some(tenant)) => own == tenant,
+            };
+            let own = provider.tenant.as_ref().map(|slug| snapshot.tenant_named(slug));
+            let active = own.is_none_or(|own| own.is_some_and(|it| it.active_at(visit.now)));
+            for_them && active && !stopped.iter().any(|(name, _)| name == provider.name.as_str())
+        };
+        Ok(all.iter().filter(offered).map(Arc::clone).collect())
+    }
+
+    /// The provider that an address leads to: that of its domain, if it can be used.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leads(&self, typed: &str, visit: &Visit<'_>) -> Result<Option<Arc<Provider>>, SignInError> {
+        let Some(LoginName::Email(email)) = LoginName::parse(typed.trim()) else { return Ok(None) };
+        let Some(provider) = self.federation.of_domain(email.domain()) else { return Ok(None) };
+        let stopped = providers::stopped(&mut self.db.read().await?, visit.now).await?;
+        Ok(Some(provider).filter(|provider| !stopped.iter().any(|(name, _)| name == provider.name.as_str())))
+    }
+
+    /// A provider that is not switched off and whose tenant is in force: asked at every step (`F46`).
+    async fn in_force(&self, name: &str, visit: &Visit<'_>) -> Result<Arc<Provider>, SignInError> {
+        let provider = self.federation.named(name).ok_or(SignInError::Stale)?;
+        let stopped = providers::stopped(&mut self.db.read().await?, visit.now).await?;
+        if let Some((_, why)) = stopped.iter().find(|(stopped, _)| stopped == name) {
+            let detail = format!("{} has switched it off: {}", why.by, why.reason);
+            return Err(self.decline(&provider, Why::Stopped, "provider off", &detail, visit));
+        }
+        let snapshot = self.snapshot.load();
+        let tenants = [&provider.tenant, &provider.default_tenant];
+        for slug in tenants.into_iter().flatten() {
+            if !snapshot.tenant_named(slug).is_some_and(|tenant| tenant.active_at(visit.now)) {
+                let detail = format!("the tenant {slug} is not in force");
+                return Err(self.decline(&provider, Why::Stopped, "tenant", &detail, visit));
+            }
+        }
+        Ok(provider)
+    }
+
+    /// Begins a sign-in at a provider: the address to send the browser to.
+    ///
+    /// # Errors
+    /// [`SignInError::Federated`] when the provider is off or does not answer; [`SignInError::Stale`] when there is none
+    /// of that name.
+    pub async fn depart(
+        &self,
+        to: &Departure<'_>,
+        browser: &[u8; 32],
+        visit: &Visit<'_>,
+    ) -> Result<String, SignInError> {
+        let provider = self.in_force(to.provider, visit).await?;
+        let metadata = self.federation.metadata(&provider, visit.now).await;
+        let metadata = metadata.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
+        // Whoever must prove anew is asked there anew, and the answer must say so (`OIDC-29`).
+        let anew = matches!(to.purpose, Purpose::StepUp { .. });
+        let max_age = if anew { Some(Span::ZERO) } else { provider.max_age };
+        let state = handle(visit.chance);
+        let flow = Flow {
+            digest: state.digest(),
+            stage: Stage::Away { provider: provider.name.clone(), max_age },
+            purpose: to.purpose,
+            return_to: to.return_to.to_owned(),
+            pending: None,
+            expires_at: visit.now + LIFE,
+            version: 1,
+        };
+        let mut tx = self.db.begin().await?;
+        flows::add(&mut tx, &flow, browser, visit.now).await?;
+        tx.commit(visit.now).await?;
+        let (nonce, verifier) = self.bound_to(state.expose());
+        Ok(Authorization {
+            provider: &provider,
+            metadata: &metadata,
+            redirect_uri: &self.redirect_uri(&provider),
+            state: state.expose(),
+            nonce: &nonce,
+            verifier: &verifier,
+            login_hint: to.login_hint,
+            max_age,
+            anew,
+        }
+        .address())
+    }
+
+    /// Nonce and PKCE verifier of a state, 43 characters each.
+    fn bound_to(&self, state: &str) -> (String, String) {
+        let key = &self.keys.web.federation;
+        (key.tag("nonce", &[state.as_bytes()]), key.tag("verifier", &[state.as_bytes()]))
+    }
+
+    /// Takes a provider's answer. With the browser that brings it, onward; without one (`form_post`), only as far as what the
+    /// provider vouches for. `name` is the provider whose address it came to, if it came to one.
+    ///
+    /// # Errors
+    /// [`SignInError::Stale`] when it answers nothing that this browser began, or something that was answered before;
+    /// [`SignInError::Federated`] when it is not right.
+    pub async fn returned(
+        &self,
+        name: Option<&str>,
+        response: &Response,
+        browser: Option<&[u8; 32]>,
+        visit: &Visit<'_>,
+    ) -> Result<Returned, SignInError> {
+        let state = response.state.as_deref().ok_or(SignInError::Stale)?;
+        let digest = handle_digest(state).ok_or(SignInError::Stale)?;
+        let mut conn = self.db.read().await?;
+        let found = match browser {
+            Some(browser) => flows::find(&mut conn, &digest, browser, visit.now).await?,
+            None => flows::find_unbound(&mut conn, &digest, visit.now).await?,
+        };
+        drop(conn);
+        let mut flow = found.ok_or(SignInError::Stale)?;
+        let Stage::Away { provider, max_age } = flow.stage.clone() else { return Err(SignInError::Stale) };
+        // Spent, whatever comes of it.
+        self.advanced(&mut flow, Stage::Returned, None, visit).await?;
+        let provider = self.in_force(provider.as_str(), visit).await?;
+        self.is_from(&provider, name, response, visit).await?;
+        let code = self.code(&provider, response, visit)?;
+        let (nonce, verifier) = self.bound_to(state);
+        let redemption = Redemption {
+            code,
+            verifier: &verifier,
+            nonce: &nonce,
+            redirect_uri: &self.redirect_uri(&provider),
+            max_age,
+            now: visit.now,
+        };
+        let identity = Box::pin(self.federation.redeem(&provider, &redemption)).await;
+        let identity = identity.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
+        if browser.is_some() {
+            let step = self.settle(&flow, &provider, &identity, visit).await?;
+            return Ok(Returned::Stepped(step));
+        }
+        let Identity { subject, claims, auth_time } = identity;
+        let vouched = serde_json::to_vec(&Vouched { subject, claims, auth_time }).unwrap_or_default();
+        let sealed = self.keys.sealer.seal(SEALED_AT, &vouched, visit.chance)?;
+        let stage = Stage::Arrived { provider: provider.name.clone() };
+        self.advanced(&mut flow, stage, Some(&sealed), visit).await?;
+        Ok(Returned::Arrived)
+    }
+
+    /// The end of an answer that came by a form from another site: the browser shows that it began this sign-in.
+    ///
+    /// # Errors
+    /// As [`SignIn::returned`].
+    pub async fn finish(
+        &self,
+        state: &str,
+        browser: &[u8; 32],
+        visit: &Visit<'_>,
+    ) -> Result<Step, SignInError> {
+        let mut flow = self.flow(state, browser, visit).await?;
+        let Stage::Arrived { provider } = flow.stage.clone() else { return Err(SignInError::Stale) };
+        let sealed = flow.pending.take().ok_or(SignInError::Stale)?;
+        self.advanced(&mut flow, Stage::Returned, None, visit).await?;
+        let opened = self.keys.sealer.open(SEALED_AT, &sealed)?;
+        let vouched: Vouched = serde_json::from_slice(opened.expose()).map_err(|_| SignInError::Stale)?;
+        let provider = self.in_force(provider.as_str(), visit).await?;
+        let Vouched { subject, claims, auth_time } = vouched;
+        self.settle(&flow, &provider, &Identity { subject, claims, auth_time }, visit).await
+    }
+
+    /// Moves a flow on in a transaction of its own; two at once cannot both.
+    async fn advanced(
+        &self,
+        flow: &mut Flow,
+        stage: Stage,
+        pending: Option<&[u8]>,
+        visit: &Visit<'_>,
+    ) -> Result<(), SignInError> {
+        let mut tx = self.db.begin().await?;
+        let moved = flows::advance(&mut tx, flow, &stage, pending).await?;
+        tx.commit(visit.now).await?;
+        if !moved {
+            return Err(SignInError::Stale);
+        }
+        (flow.stage, flow.version) = (stage, flow.version + 1);
+        Ok(())
+    }
+
+    /// Whether an answer is the provider's that was asked, before its code goes anywhere (`OIDC-21`, RFC 9207 §2.4).
+    async fn is_from(
+        &self,
+        provider: &Provider,
+        name: Option<&str>,
+        response: &Response,
+        visit: &Visit<'_>,
+    ) -> Result<(), SignInError> {
+        let wrong = |check, detail: &str| Err(self.decline(provider, Why::Refused, check, detail, visit));
+        if name.is_some_and(|name| name != provider.name.as_str()) {
+            return wrong("callback address", "the answer came to the address of another provider");
+        }
+        match &response.iss {
+            Some(iss) if *iss == provider.issuer => Ok(()),
+            Some(iss) => wrong("callback iss", &format!("the answer says that it is from {}", quoted(iss))),
+            None if name.is_none() => {
+                wrong("callback iss", "the shared address takes only answers that say whom they are from")
+            }
+            None => {
+                let metadata = self.federation.metadata(provider, visit.now).await;
+                let metadata = metadata.map_err(|trouble| self.troubled(provider, &trouble, visit))?;
+                if metadata.says_issuer {
+                    return wrong(
+                        "callback iss",
+                        "the provider says that its answers name it, and this one does not",
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The code of an answer.
+    fn code<'r>(
+        &self,
+        provider: &Provider,
+        response: &'r Response,
+        visit: &Visit<'_>,
+    ) -> Result<&'r str, SignInError> {
+        if let Some(error) = &response.error {
+            let words = response.error_description.as_deref().unwrap_or_default();
+            let detail = format!("the provider says {} {}", quoted(error), quoted(words));
+            let why = if error == "access_denied" { Why::Cancelled } else { Why::Refused };
+            return Err(self.decline(provider, why, "provider error", &detail, visit));
+        }
+        if response.tokens {
+            let detail = "tokens were in the answer, which only a code may be in";
+            return Err(self.decline(provider, Why::Refused, "callback", detail, visit));
+        }
+        let code = response.code.as_deref().filter(|code| !code.is_empty() && code.len() <= 4096);
+        code.ok_or_else(|| {
+            self.decline(provider, Why::Refused, "callback", "there is no code, or a huge one", visit)
+        })
+    }
+
+    /// Finds or makes the account, brings it into line with what the provider says, and moves the flow on.
+    async fn settle(
+        &self,
+        flow: &Flow,
+        provider: &Provider,
+        identity: &Identity,
+        visit: &Visit<'_>,
+    ) -> Result<Step, SignInError> {
+        match Box::pin(self.settle_inner(flow, provider, identity, visit)).await {
+            Ok(step) => Ok(step),
+            Err(Halt::Declined(check, detail)) => {
+                Err(self.decline(provider, Why::Refused, check, &detail, visit))
+            }
+            Err(Halt::SignIn(SignInError::Wrong)) => {
+                Err(self.decline(provider, Why::Refused, "account", "the account may not sign in", visit))
+            }
+            Err(Halt::SignIn(error)) => Err(error),
+        }
+    }
+
+    async fn settle_inner(
+        &self,
+        flow: &Flow,
+        provider: &Provider,
+        identity: &Identity,
+        visit: &Visit<'_>,
+    ) -> Result<Step, Halt> {
+        let mut tx = self.db.begin().await?;
+        // Two first sign-ins of one person at once, or two people with one name: one comes after the other.
+        tx.lock("lock:provision").await?;
+        let settled = self.account(&mut tx, provider, identity, visit).await?;
+        let user = settled.user;
+        let epoch = users::hold_epoch(&mut tx, user).await?.ok_or(SignInError::Stale)?;
+        let first = FirstFactor::Provider(format!("oidc:{}", provider.name).into());
+        let mut proven = Proven::first(user, first, epoch, visit.now);
+        if provider.trusts_second(&identity.claims) {
+            // When that was, only the provider knows: unsaid, it is not fresh.
+            let at = identity.auth_time.unwrap_or(Timestamp::from_millis(0)).min(visit.now);
+            proven = proven.with_second(SecondFactor::Provider, at);
+        }
+        match self.raised_level(&mut tx, flow, &proven, visit).await {
+            Ok(Some(level)) => {
+                if let Some((second, at)) = level.second
+                    && proven.level().second.is_none_or(|(_, newer)| newer < at)
+                {
+                    proven = proven.with_second(second, at);
+                }
+            }
+            Ok(None) => {}
+            Err(SignInError::Stale) => {
+                let detail = "the session that asked is somebody else's, or has ended".to_owned();
+                return Err(Halt::Declined("another person", detail));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let event = AuditEvent::new(Actor::User(user), "signin.federated", Outcome::Done)
+            .on("user", user)
+            .with("provider", &provider.name)
+            .with("subject", &identity.subject)
+            .with("account", settled.how)
+            .with("gained", settled.gained.join(", "))
+            .with("lost", settled.lost.join(", "))
+            .with("passed over", settled.passed_over.join("; "))
+            .from(Some(visit.address));
+        audit::write(&mut tx, &event, visit.now, visit.chance).await?;
+        let step = self.move_on(&mut tx, flow, proven, visit).await?;
+        tx.commit(visit.now).await?;
+        Ok(step)
+    }
+
+    fn troubled(
+        &self,
+        provider: &Provider,
+        trouble: &crate::federation::Trouble,
+        visit: &Visit<'_>,
+    ) -> SignInError {
+        let why = match trouble {
+            crate::federation::Trouble::Away(_) => Why::Away,
+            crate::federation::Trouble::Refused(_) => Why::Refused,
+        };
+        self.decline(provider, why, trouble.check(), trouble.detail(), visit)
+    }
+
+    /// Leaves the cause for the audit log, and gives what the person may know.
+    fn decline(
+        &self,
+        provider: &Provider,
+        why: Why,
+        check: &'static str,
+        detail: &str,
+        visit: &Visit<'_>,
+    ) -> SignInError {
+        let reference = BASE32_NOPAD.encode(&visit.chance.bytes::<10>());
+        tracing::warn!(provider = %provider.name, check, detail, reference, "a sign-in at a provider did not succeed");
+        let mut event = AuditEvent::new(Actor::Anonymous, "signin.federated", Outcome::Failed)
+            .on("provider", &provider.name)
+            .with("check", check)
+            .with("why", detail)
+            .from(Some(visit.address));
+        event.reference = Some(reference.clone());
+        self.ledger.leave(event);
+        SignInError::Federated(Box::new(Declined { provider: provider.label.clone(), why, reference }))
+    }
+}

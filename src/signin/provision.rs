@@ -1,0 +1,544 @@
+//! Accounts of people whom a provider vouches for: found, linked, made, and brought into line with what it says.
+//!
+//! An account belongs to a provider and its subject (`OIDC-24`). Names and addresses are what the provider says today; they
+//! open no account, but for one case: an address that the provider has verified, in a domain that a tenant has verified and
+//! that the provider was declared to speak for (`OIDC-23`). What its rules give carries its name and is replaced at each
+//! sign-in; what was given by hand stays.
+
+use crate::access::Snapshot;
+use crate::domain::provider::{Claims, Gift, Provider, Provision};
+use crate::domain::{
+    AccountKind, Actor, AssignmentId, AuditEvent, EmailAddress, Origin, Outcome, PersonName, Place, Role,
+    Scope, Status, TenantId, User, UserId, Username,
+};
+use crate::federation::Identity;
+use crate::session::Visit;
+use crate::store::grants::{self, Assignment};
+use crate::store::groups::{self, Group};
+use crate::store::identities;
+use crate::store::memberships::{self, Membership};
+use crate::store::{Tx, audit, users};
+
+use super::SignIn;
+use super::federated::Halt;
+
+/// An account in line with what its provider says.
+pub(super) struct Settled {
+    pub(super) user: UserId,
+    /// `known`, `linked` or `made`.
+    pub(super) how: &'static str,
+    /// What it has now and had not before, in words.
+    pub(super) gained: Vec<String>,
+    /// What it had before and has not now.
+    pub(super) lost: Vec<String>,
+    /// What a rule gives and nobody can have, with why.
+    pub(super) passed_over: Vec<String>,
+}
+
+/// What a provider says about an address.
+struct Address {
+    email: Option<EmailAddress>,
+    /// The tenant that owns its domain, if the provider speaks for it and has verified the address.
+    vouched: Option<TenantId>,
+}
+
+/// What the rules give, looked up.
+#[derive(Default)]
+struct Plan {
+    places: Vec<Place>,
+    roles: Vec<(std::sync::Arc<Role>, Place, String)>,
+    groups: Vec<(Group, String)>,
+    passed_over: Vec<String>,
+}
+
+impl SignIn {
+    /// The account of an identity.
+    pub(super) async fn account(
+        &self,
+        tx: &mut Tx,
+        provider: &Provider,
+        identity: &Identity,
+        visit: &Visit<'_>,
+    ) -> Result<Settled, Halt> {
+        let snapshot = self.snapshot.load_full();
+        let plan = plan(tx, &snapshot, provider, &identity.claims).await?;
+        if plan.places.is_empty() {
+            let detail =
+                "no rule says where this person belongs, and the provider has no default_tenant".to_owned();
+            return Err(Halt::Declined("mapping", detail));
+        }
+        let address = address(&snapshot, provider, &identity.claims);
+        let known = identities::find(tx, &provider.name, &identity.subject).await?;
+        let (user, how) = match known {
+            Some(known) if known.issuer != provider.issuer => {
+                let detail = format!(
+                    "the account was tied to this subject when the provider was {}; a provider under an old name needs a new one",
+                    known.issuer
+                );
+                return Err(Halt::Declined("issuer", detail));
+            }
+            Some(known) => (known.user, "known"),
+            None => self.first_sight(tx, provider, identity, &address, visit).await?,
+        };
+        let mut account = users::by_id(tx, user).await?.ok_or_else(nobody)?;
+        if account.status_at(visit.now) != Status::Active {
+            let detail =
+                format!("the account {} is {}", account.username, account.status_at(visit.now).as_str());
+            return Err(Halt::Declined("account", detail));
+        }
+        let mut settled =
+            Settled { user, how, gained: Vec::new(), lost: Vec::new(), passed_over: plan.passed_over };
+        let origin = Origin::Provider(provider.name.as_str().into());
+        enter(tx, &snapshot, user, &plan.places, &origin, visit, &mut settled).await?;
+        give_roles(tx, &snapshot, user, plan.roles, &origin, visit, &mut settled).await?;
+        join_groups(tx, user, plan.groups, &origin, visit, &mut settled).await?;
+        leave(tx, &snapshot, user, &plan.places, &origin, &mut settled).await?;
+        if how == "made" || provider.provision == Provision::Update {
+            follow(tx, &mut account, provider, identity, &address).await?;
+        }
+        identities::seen(tx, &provider.name, &identity.subject, visit.now).await?;
+        Ok(settled)
+    }
+
+    /// Somebody whom the provider has not brought before: linked, made or refused.
+    async fn first_sight(
+        &self,
+        tx: &mut Tx,
+        provider: &Provider,
+        identity: &Identity,
+        address: &Address,
+        visit: &Visit<'_>,
+    ) -> Result<(UserId, &'static str), Halt> {
+        let theirs = match (&address.email, address.vouched) {
+            (Some(email), Some(_)) => users::by_sign_in_email(tx, email).await?,
+            _ => None,
+        };
+        let (user, how) = match theirs {
+            Some(user) if provider.provision == Provision::Off => {
+                return Err(unknown_here(provider, Some(&user)));
+            }
+            Some(user) if user.kind == AccountKind::Admin => {
+                let detail = format!(
+                    "the address belongs to the administrator {}, and no address opens an administrator's account",
+                    user.username
+                );
+                return Err(Halt::Declined("link", detail));
+            }
+            Some(user) => (user.id, "linked"),
+            None if provider.provision.creates() => {
+                (self.made(tx, provider, identity, address, visit).await?, "made")
+            }
+            None => return Err(unknown_here(provider, None)),
+        };
+        let tie = identities::Identity { user, issuer: provider.issuer.clone() };
+        identities::add(tx, (&provider.name, &identity.subject), &tie, visit.now).await?;
+        let action = if how == "made" { "user.provision" } else { "identity.link" };
+        let event = AuditEvent::new(Actor::System, action, Outcome::Done)
+            .on("user", user)
+            .with("provider", &provider.name)
+            .with("subject", &identity.subject)
+            .from(Some(visit.address));
+        audit::write(tx, &event, visit.now, visit.chance).await?;
+        Ok((user, how))
+    }
+
+    /// A new account.
+    async fn made(
+        &self,
+        tx: &mut Tx,
+        provider: &Provider,
+        identity: &Identity,
+        address: &Address,
+        visit: &Visit<'_>,
+    ) -> Result<UserId, Halt> {
+        let id = UserId::mint(visit.now, visit.chance);
+        let username = username(tx, provider, identity, address, visit).await?;
+        let said = provider.attributes.name.text(&identity.claims);
+        let name = said.and_then(|name| PersonName::parse(name).ok());
+        let name = name.or_else(|| PersonName::parse(username.as_str()).ok()).ok_or_else(nobody)?;
+        let user = User {
+            id,
+            username,
+            name,
+            // Put in line with the rest once it is known where the person belongs.
+            email: None,
+            email_verified: false,
+            kind: AccountKind::User,
+            status: Status::Active,
+            suspension: None,
+            must_change_password: false,
+            last_sign_in_at: None,
+            created_at: visit.now,
+            version: 1,
+        };
+        users::add(tx, &user).await?;
+        Ok(id)
+    }
+}
+
+fn nobody() -> Halt {
+    Halt::Declined("account", "the account is gone".to_owned())
+}
+
+fn unknown_here(provider: &Provider, user: Option<&User>) -> Halt {
+    let detail = match user {
+        Some(user) => {
+            format!("nobody is linked with provision = \"off\"; the address is of {}", user.username)
+        }
+        None => format!(
+            "nobody here is tied to this subject, and the provider makes no accounts (provision of {})",
+            provider.name
+        ),
+    };
+    Halt::Declined("provision", detail)
+}
+
+/// What the provider says about an address, and whether that is worth anything.
+fn address(snapshot: &Snapshot, provider: &Provider, claims: &Claims) -> Address {
+    let email = provider.attributes.email.text(claims).and_then(|text| EmailAddress::parse(text).ok());
+    let verified = claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
+    let vouched = email.as_ref().filter(|_| verified && provider.authoritative).and_then(|email| {
+        let speaks = provider.domains.iter().any(|domain| domain.as_str() == email.domain());
+        let owner = snapshot.tenant_of_domain(email.domain()).filter(|_| speaks)?;
+        let own = provider.tenant.as_ref().map(|slug| snapshot.tenant_named(slug).map(|it| it.id));
+        own.is_none_or(|own| own == Some(owner)).then_some(owner)
+    });
+    Address { email, vouched }
+}
+
+/// What the rules give, with every name looked up, inside the provider's tenant alone.
+async fn plan(tx: &mut Tx, snapshot: &Snapshot, provider: &Provider, claims: &Claims) -> Result<Plan, Halt> {
+    let known = groups::all(tx).await?;
+    let usual = provider.tenant.as_ref().or(provider.default_tenant.as_ref());
+    let usual = usual.and_then(|slug| snapshot.tenant_named(slug)).map(|tenant| Place::Tenant(tenant.id));
+    let bounds = provider.tenant.as_ref().and(usual);
+    let mut plan = Plan::default();
+    for gain in provider.gains(claims) {
+        let place = match &gain.at {
+            Some(path) => snapshot.place(path),
+            None => usual,
+        };
+        let place = place.filter(|place| bounds.is_none_or(|bounds| bounds.covers(*place)));
+        let Some((place, tenant)) = place.and_then(|place| Some((place, place.tenant()?))) else {
+            plan.passed_over
+                .push(format!("{}: its place does not exist, or is not this provider's", gain.origin));
+            continue;
+        };
+        match gain.what {
+            Gift::Membership => plan.places.insert(0, place),
+            Gift::Role(slug) => match snapshot.role_named(Some(tenant), slug.as_str()) {
+                Some(role) if role.fits(place) && !is_owner(role) => {
+                    plan.roles.push((std::sync::Arc::clone(role), place, gain.origin));
+                }
+                _ => plan.passed_over.push(format!("{}: the role {slug} cannot be given there", gain.origin)),
+            },
+            Gift::Group(slug) => {
+                match known.iter().find(|group| group.tenant == tenant && group.slug == slug) {
+                    Some(group) => plan.groups.push((group.clone(), gain.origin)),
+                    None => plan.passed_over.push(format!("{}: there is no group {slug}", gain.origin)),
+                }
+            }
+        }
+        plan.places.push(Place::Tenant(tenant));
+    }
+    plan.places.extend(usual);
+    // The first that is said about a tenant stands.
+    let mut seen = Vec::new();
+    plan.places.retain(|place| {
+        let new = !seen.contains(&place.tenant());
+        seen.push(place.tenant());
+        new
+    });
+    stand_alone(&mut plan);
+    Ok(plan)
+}
+
+fn is_owner(role: &Role) -> bool {
+    role.tenant.is_none() && role.slug.as_str() == "owner"
+}
+
+/// Of the roles that rules give in a tenant, an exclusive one wins over all others.
+fn stand_alone(plan: &mut Plan) {
+    let winners: Vec<(Option<TenantId>, crate::domain::RoleId)> = plan
+        .roles
+        .iter()
+        .filter(|(role, ..)| role.exclusive)
+        .map(|(role, place, _)| (place.tenant(), role.id))
+        .collect();
+    let passed_over = &mut plan.passed_over;
+    plan.roles.retain(|(role, place, origin)| {
+        let winner = winners.iter().find(|(tenant, _)| *tenant == place.tenant());
+        let stays = winner.is_none_or(|(_, winner)| *winner == role.id);
+        if !stays {
+            passed_over.push(format!("{origin}: the role {} gives way to an exclusive one", role.slug));
+        }
+        stays
+    });
+}
+
+/// Makes somebody a member of the places, with what every new member is given.
+async fn enter(
+    tx: &mut Tx,
+    snapshot: &Snapshot,
+    user: UserId,
+    places: &[Place],
+    origin: &Origin,
+    visit: &Visit<'_>,
+    settled: &mut Settled,
+) -> Result<(), Halt> {
+    let held = memberships::of(tx, user).await?;
+    for place in places {
+        let Some(tenant) = place.tenant() else { continue };
+        let wanted = Membership {
+            user,
+            tenant,
+            org: place.org(),
+            department: place.department(),
+            origin: origin.clone(),
+        };
+        match held.iter().find(|it| it.tenant == tenant) {
+            // Where an administrator has put somebody, they stay.
+            Some(known) if known.origin != *origin || *known == wanted => continue,
+            Some(_) => memberships::put(tx, &wanted, visit.now).await?,
+            None => {
+                memberships::put(tx, &wanted, visit.now).await?;
+                welcome(tx, snapshot, user, *place, visit).await?;
+            }
+        }
+        settled.gained.push(format!("member of {}", snapshot.place_words(*place)));
+    }
+    Ok(())
+}
+
+/// What every new member of a tenant is given.
+async fn welcome(
+    tx: &mut Tx,
+    snapshot: &Snapshot,
+    user: UserId,
+    place: Place,
+    visit: &Visit<'_>,
+) -> Result<(), Halt> {
+    let Some(tenant) = place.tenant() else { return Ok(()) };
+    let mut roles: Vec<_> = snapshot
+        .roles()
+        .filter(|role| role.auto_assigned && (role.tenant.is_none() || role.tenant == Some(tenant)))
+        .collect();
+    roles.sort_by(|a, b| a.slug.cmp(&b.slug));
+    // An exclusive role stays alone.
+    if let Some(alone) = roles.iter().position(|role| role.exclusive) {
+        roles = roles.drain(alone..=alone).collect();
+    }
+    for role in roles {
+        let at = match role.scope {
+            Scope::Global | Scope::Tenant | Scope::Own => Some(Place::Tenant(tenant)),
+            Scope::Organization => place.org().map(|org| Place::Org(tenant, org)),
+            Scope::Department => Some(place).filter(|place| place.department().is_some()),
+        };
+        if let Some(at) = at {
+            grants::assign(tx, &assignment(user, role, at, &Origin::System, "membership", visit)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn assignment(
+    user: UserId,
+    role: &Role,
+    place: Place,
+    origin: &Origin,
+    by: &str,
+    visit: &Visit<'_>,
+) -> Assignment {
+    Assignment {
+        id: AssignmentId::mint(visit.now, visit.chance),
+        user,
+        role: role.id,
+        place,
+        origin: origin.clone(),
+        by: by.to_owned(),
+        at: visit.now,
+    }
+}
+
+/// Replaces the roles that this provider has given.
+async fn give_roles(
+    tx: &mut Tx,
+    snapshot: &Snapshot,
+    user: UserId,
+    mut wanted: Vec<(std::sync::Arc<Role>, Place, String)>,
+    origin: &Origin,
+    visit: &Visit<'_>,
+    settled: &mut Settled,
+) -> Result<(), Halt> {
+    let held = grants::assignments_of(tx, user).await?;
+    let (ours, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|it| it.origin == *origin);
+    // What an administrator has given stays, and an exclusive role stands alone.
+    wanted.retain(|(role, place, rule)| {
+        let beside = others.iter().filter(|it| it.role != role.id && it.place.tenant() == place.tenant());
+        let clash = beside
+            .filter_map(|it| Some((it, snapshot.role(it.role)?)))
+            .find(|(it, other)| other.exclusive || (role.exclusive && it.origin != Origin::System));
+        if let Some((_, other)) = clash {
+            settled
+                .passed_over
+                .push(format!("{rule}: the role {} does not stand beside {}", role.slug, other.slug));
+        }
+        clash.is_none()
+    });
+    for given in &ours {
+        let stays = wanted.iter().any(|(role, place, _)| role.id == given.role && *place == given.place);
+        if !stays {
+            grants::revoke(tx, user, given.role, given.place, origin).await?;
+            let slug = snapshot.role(given.role).map_or("?", |role| role.slug.as_str());
+            settled.lost.push(format!("{slug} at {}", snapshot.place_words(given.place)));
+        }
+    }
+    for (role, place, rule) in &wanted {
+        if role.exclusive {
+            // What came with the membership makes room.
+            for other in others.iter().filter(|it| {
+                it.origin == Origin::System && it.role != role.id && it.place.tenant() == place.tenant()
+            }) {
+                grants::revoke(tx, user, other.role, other.place, &other.origin).await?;
+            }
+        }
+        let known = ours.iter().find(|it| it.role == role.id && it.place == *place);
+        match known {
+            Some(known) if known.by == *rule => continue,
+            // The same by another rule: explanations name the one that gives it now.
+            Some(_) => {
+                grants::revoke(tx, user, role.id, *place, origin).await?;
+            }
+            None => settled.gained.push(format!("{} at {}", role.slug, snapshot.place_words(*place))),
+        }
+        grants::assign(tx, &assignment(user, role, *place, origin, rule, visit)).await?;
+    }
+    Ok(())
+}
+
+/// Replaces the groups that this provider has given.
+async fn join_groups(
+    tx: &mut Tx,
+    user: UserId,
+    wanted: Vec<(Group, String)>,
+    origin: &Origin,
+    visit: &Visit<'_>,
+    settled: &mut Settled,
+) -> Result<(), Halt> {
+    let held: Vec<Group> =
+        groups::of(tx, user).await?.into_iter().filter(|it| it.origin == *origin).collect();
+    for group in held.iter().filter(|held| !wanted.iter().any(|(group, _)| group.id == held.id)) {
+        groups::leave(tx, group.id, user, origin).await?;
+        settled.lost.push(format!("group {}", group.slug));
+    }
+    for (group, _) in wanted.iter().filter(|(group, _)| !held.iter().any(|held| held.id == group.id)) {
+        groups::join(tx, group, user, origin, visit.now).await?;
+        settled.gained.push(format!("group {}", group.slug));
+    }
+    Ok(())
+}
+
+/// Takes somebody out of tenants that this provider has put them in and does not any more, unless somebody has given them
+/// something there by hand.
+async fn leave(
+    tx: &mut Tx,
+    snapshot: &Snapshot,
+    user: UserId,
+    places: &[Place],
+    origin: &Origin,
+    settled: &mut Settled,
+) -> Result<(), Halt> {
+    for held in memberships::of(tx, user).await? {
+        let wanted = places.iter().any(|place| place.tenant() == Some(held.tenant));
+        if wanted || held.origin != *origin {
+            continue;
+        }
+        let there = |place: Place| place.tenant() == Some(held.tenant);
+        let roles = grants::assignments_of(tx, user).await?;
+        let roles: Vec<Assignment> = roles.into_iter().filter(|it| there(it.place)).collect();
+        let direct = grants::direct_of(tx, user).await?.iter().any(|it| there(it.place));
+        let grouped = groups::of(tx, user).await?.iter().any(|it| it.tenant == held.tenant);
+        if direct || grouped || roles.iter().any(|it| it.origin != Origin::System) {
+            continue;
+        }
+        for given in roles {
+            grants::revoke(tx, user, given.role, given.place, &given.origin).await?;
+        }
+        memberships::drop(tx, user, Some(held.tenant)).await?;
+        settled.lost.push(format!("member of {}", snapshot.place_words(Place::Tenant(held.tenant))));
+    }
+    Ok(())
+}
+
+/// Name and address as the provider has them. The address signs in, and goes to upstreams, only if the provider speaks for it,
+/// the person belongs to the tenant that owns its domain, and nobody else has it.
+async fn follow(
+    tx: &mut Tx,
+    account: &mut User,
+    provider: &Provider,
+    identity: &Identity,
+    address: &Address,
+) -> Result<(), Halt> {
+    let before = account.clone();
+    if let Some(name) =
+        provider.attributes.name.text(&identity.claims).and_then(|it| PersonName::parse(it).ok())
+    {
+        account.name = name;
+    }
+    if let Some(email) = &address.email {
+        let member = match address.vouched {
+            Some(owner) => memberships::of(tx, account.id).await?.iter().any(|it| it.tenant == owner),
+            None => false,
+        };
+        let free = users::by_sign_in_email(tx, email).await?.is_none_or(|other| other.id == account.id);
+        // An address that signs in already goes on to: an administrator or the provider has seen to that.
+        let same = account.email.as_ref() == Some(email) && account.email_verified;
+        account.email_verified = same || (member && free);
+        account.email = Some(email.clone());
+    }
+    if *account != before {
+        users::edit(tx, account).await?;
+    }
+    Ok(())
+}
+
+/// A username that nobody has or had. Only a provider that speaks for the tenant's people chooses it freely; from any other it
+/// carries the provider's name, so that nobody takes a name that means something to a policy or an app.
+async fn username(
+    tx: &mut Tx,
+    provider: &Provider,
+    identity: &Identity,
+    address: &Address,
+    visit: &Visit<'_>,
+) -> Result<Username, Halt> {
+    let said = provider.attributes.username.text(&identity.claims);
+    let said = said.or(address.email.as_ref().map(EmailAddress::as_str)).unwrap_or("user");
+    let local = said.split('@').next().unwrap_or_default();
+    let mut base: String = local
+        .chars()
+        .filter_map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '-' | '_' | '.') => Some(c),
+            ' ' => Some('.'),
+            _ => None,
+        })
+        .take(24)
+        .collect();
+    if base.len() < 3 {
+        base = "user".to_owned();
+    }
+    if address.vouched.is_none() {
+        let name: String = provider.name.as_str().chars().take(16).collect();
+        base = format!("{base}.{name}");
+    }
+    let random = data_encoding::BASE32_NOPAD.encode(&visit.chance.bytes::<5>()).to_lowercase();
+    let numbered = (2..10).map(|n| format!("{base}-{n}"));
+    for name in
+        std::iter::once(base.clone()).chain(numbered).chain([format!("{base}-{random}"), random.clone()])
+    {
+        let Ok(name) = Username::parse(&name) else { continue };
+        if users::by_username(tx, &name).await?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(Halt::Declined("username", "no username is free".to_owned()))
+}

@@ -1,0 +1,145 @@
+//! The way to an identity provider and back.
+
+use axum::extract::{Path, RawQuery, Request};
+use axum::http::header;
+use axum::response::Response;
+use http_body_util::{BodyExt as _, Limited};
+
+use super::query;
+use super::sign_in::{bounded, stepped};
+use crate::domain::login::Purpose;
+use crate::signin::{Departure, Response as Answer, Returned};
+use crate::ui::{Continue, ErrorKind};
+use crate::web::here::Here;
+use crate::web::reply;
+
+/// The most bytes of an answer that a browser posts.
+const MOST: usize = 64 * 1024;
+
+/// The address of a sign-in at a provider.
+pub(super) fn start_path(provider: &str, return_to: &str, hint: Option<&str>, again: bool) -> String {
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    if !return_to.is_empty() {
+        pairs.append_pair("return_to", return_to);
+    }
+    if let Some(hint) = hint {
+        pairs.append_pair("login_hint", hint);
+    }
+    if again {
+        pairs.append_pair("again", "1");
+    }
+    let query = pairs.finish();
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("/auth/start/{provider}{mark}{query}")
+}
+
+/// Begins a sign-in at a provider.
+pub(in crate::web) async fn start(here: Here, Path(provider): Path<String>, raw: RawQuery) -> Response {
+    let return_to = bounded(&query(&raw, "return_to").unwrap_or_default());
+    let hint = query(&raw, "login_hint").filter(|hint| hint.len() <= 254);
+    let again = query(&raw, "again").is_some();
+    if !here.returning {
+        // Nothing is written for a browser that has not shown that it keeps the cookie which the sign-in is bound to.
+        if query(&raw, "cookie").is_some() {
+            return reply::cookies_refused(&here);
+        }
+        let mut href = start_path(&provider, &return_to, hint.as_deref(), again);
+        href.push_str(if href.contains('?') { "&cookie=1" } else { "?cookie=1" });
+        return reply::ok(Continue { frame: here.frame(), to: "your sign-in".into(), href }.render());
+    }
+    let purpose = match &here.record {
+        None => Purpose::SignIn,
+        Some(record) if again => Purpose::StepUp { session: record.id },
+        Some(record) => return super::onward::follow(&here, record, &return_to).await,
+    };
+    let to = Departure { provider: &provider, purpose, return_to: &return_to, login_hint: hint.as_deref() };
+    match here.web.signin.depart(&to, &here.browser_digest(), &here.visit()).await {
+        Ok(address) => reply::see(&address),
+        Err(error) => reply::failed(&here, &error),
+    }
+}
+
+/// A provider's answer, at its own address.
+pub(in crate::web) async fn answered(here: Here, Path(provider): Path<String>, raw: RawQuery) -> Response {
+    returned(&here, Some(&provider), &raw).await
+}
+
+/// A provider's answer at the address of all: taken only if it says whom it is from.
+pub(in crate::web) async fn answered_bare(here: Here, raw: RawQuery) -> Response {
+    returned(&here, None, &raw).await
+}
+
+async fn returned(here: &Here, provider: Option<&str>, raw: &RawQuery) -> Response {
+    let Some(answer) = read(raw.0.as_deref().unwrap_or_default().as_bytes()) else {
+        return reply::start_again(here);
+    };
+    let browser = here.browser_digest();
+    match here.web.signin.returned(provider, &answer, Some(&browser), &here.visit()).await {
+        Ok(Returned::Stepped(step)) => stepped(here, answer.state.as_deref().unwrap_or_default(), &step),
+        Ok(Returned::Arrived) => reply::start_again(here),
+        Err(error) => reply::failed(here, &error),
+    }
+}
+
+/// A provider's answer in a form that its page had the browser post here.
+pub(in crate::web) async fn posted(here: Here, Path(provider): Path<String>, request: Request) -> Response {
+    posted_inner(&here, Some(&provider), request).await
+}
+
+/// The same at the address of all.
+pub(in crate::web) async fn posted_bare(here: Here, request: Request) -> Response {
+    posted_inner(&here, None, request).await
+}
+
+async fn posted_inner(here: &Here, provider: Option<&str>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let typed = parts.headers.get(header::CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+    if typed.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
+        return reply::problem(here, &parts.headers, ErrorKind::BadRequest);
+    }
+    let Ok(body) = Limited::new(body, MOST).collect().await else {
+        return reply::problem(here, &parts.headers, ErrorKind::TooLarge);
+    };
+    let Some(answer) = read(&body.to_bytes()) else { return reply::start_again(here) };
+    // No cookie comes with a form of another site. The page leads to one of ours, where it does.
+    match here.web.signin.returned(provider, &answer, None, &here.visit()).await {
+        Ok(Returned::Arrived) => {
+            let href = format!("/auth/finish?flow={}", answer.state.as_deref().unwrap_or_default());
+            reply::ok(Continue { frame: here.frame(), to: "your sign-in".into(), href }.render())
+        }
+        Ok(Returned::Stepped(_)) => reply::start_again(here),
+        Err(error) => reply::failed(here, &error),
+    }
+}
+
+/// The end of an answer that was posted: the browser shows that it began the sign-in.
+pub(in crate::web) async fn finish(here: Here, raw: RawQuery) -> Response {
+    let Some(flow) = query(&raw, "flow") else { return reply::start_again(&here) };
+    match here.web.signin.finish(&flow, &here.browser_digest(), &here.visit()).await {
+        Ok(step) => stepped(&here, &flow, &step),
+        Err(error) => reply::failed(&here, &error),
+    }
+}
+
+/// The parts of an answer. `None` when one is there twice: two programs would read two things.
+fn read(text: &[u8]) -> Option<Answer> {
+    let mut answer = Answer::default();
+    for (name, value) in form_urlencoded::parse(text) {
+        let place = match &*name {
+            "state" => &mut answer.state,
+            "code" => &mut answer.code,
+            "iss" => &mut answer.iss,
+            "error" => &mut answer.error,
+            "error_description" => &mut answer.error_description,
+            "id_token" | "access_token" => {
+                answer.tokens = true;
+                continue;
+            }
+            _ => continue,
+        };
+        if place.replace(value.into_owned()).is_some() {
+            return None;
+        }
+    }
+    Some(answer)
+}
