@@ -243,7 +243,7 @@ impl Provider {
         for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.matches(claims)) {
             let origin = format!("rule {} of {} ({})", index + 1, self.name, rule.source);
             let mut give = |what, at: &Option<PlacePath>| {
-                gains.push(Gain { what, at: at.clone(), origin: origin.clone() })
+                gains.push(Gain { what, at: at.clone(), origin: origin.clone() });
             };
             if rule.joins.is_some() {
                 give(Gift::Membership, &rule.joins);

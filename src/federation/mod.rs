@@ -62,7 +62,19 @@ impl Trouble {
 
 impl From<outbound::Failed> for Trouble {
     fn from(failed: outbound::Failed) -> Self {
-        Trouble::Away(failed.to_string())
+        use outbound::Failed;
+        match &failed {
+            Failed::Connect { .. } | Failed::Http { .. } | Failed::Resolve { .. } | Failed::Slow(_) => {
+                Trouble::Away(failed.to_string())
+            }
+            // It answers, and leads where nothing of ours goes: what was known of it before does not stand in for that.
+            Failed::Address(_)
+            | Failed::Forbidden { .. }
+            | Failed::Plain(_)
+            | Failed::Redirect { .. }
+            | Failed::Tls { .. }
+            | Failed::TooLarge(_) => Trouble::Refused(Refused::by("outbound", failed.to_string())),
+        }
     }
 }
 

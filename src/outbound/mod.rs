@@ -21,10 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::domain::Timestamp;
+use crate::domain::address::Zone;
 use crate::domain::route::{Protocol, UpstreamTls};
 use crate::net::Connectors;
 
-pub use reach::{Allowed, open_internet};
+pub use reach::Allowed;
 
 /// How long a request may take in all.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ pub enum Failed {
     },
     /// It leads where requests may not go.
     #[error(
-        "{host} leads to {address}, which is not on the open internet; name it in outbound.allow if it is meant"
+        "{host} leads to {address}, which is not on the open internet; if it is meant and private, name it in outbound.allow"
     )]
     Forbidden {
         /// The host.
@@ -184,9 +185,15 @@ impl Outbound {
         let mut refused = None;
         for address in addresses {
             let named = allow.iter().any(|allowed| allowed.covers(host, address));
+            let open = match Zone::of(address.ip()) {
+                Zone::Public => true,
+                Zone::Loopback | Zone::Private => named,
+                // Where clouds tell machines their secrets, no exception leads.
+                Zone::Forbidden(_) => false,
+            };
             if !named && !tls {
                 refused = Some(Failed::Plain(host.to_owned()));
-            } else if !named && !open_internet(address.ip()) {
+            } else if !open {
                 refused = Some(Failed::Forbidden { host: host.to_owned(), address: address.ip() });
             } else {
                 match TcpStream::connect(address).await {

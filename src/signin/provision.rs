@@ -35,6 +35,15 @@ pub(super) struct Settled {
     pub(super) passed_over: Vec<String>,
 }
 
+/// Whom a provider brings, and when.
+#[derive(Clone, Copy)]
+struct Arrival<'a> {
+    snapshot: &'a Snapshot,
+    user: UserId,
+    origin: &'a Origin,
+    visit: &'a Visit<'a>,
+}
+
 /// What a provider says about an address.
 struct Address {
     email: Option<EmailAddress>,
@@ -89,10 +98,11 @@ impl SignIn {
         let mut settled =
             Settled { user, how, gained: Vec::new(), lost: Vec::new(), passed_over: plan.passed_over };
         let origin = Origin::Provider(provider.name.as_str().into());
-        enter(tx, &snapshot, user, &plan.places, &origin, visit, &mut settled).await?;
-        give_roles(tx, &snapshot, user, plan.roles, &origin, visit, &mut settled).await?;
-        join_groups(tx, user, plan.groups, &origin, visit, &mut settled).await?;
-        leave(tx, &snapshot, user, &plan.places, &origin, &mut settled).await?;
+        let arrival = Arrival { snapshot: &snapshot, user, origin: &origin, visit };
+        enter(tx, arrival, &plan.places, &mut settled).await?;
+        give_roles(tx, arrival, plan.roles, &mut settled).await?;
+        join_groups(tx, arrival, plan.groups, &mut settled).await?;
+        leave(tx, arrival, &plan.places, &mut settled).await?;
         if how == "made" || provider.provision == Provision::Update {
             follow(tx, &mut account, provider, identity, &address).await?;
         }
@@ -279,13 +289,11 @@ fn stand_alone(plan: &mut Plan) {
 /// Makes somebody a member of the places, with what every new member is given.
 async fn enter(
     tx: &mut Tx,
-    snapshot: &Snapshot,
-    user: UserId,
+    arrival: Arrival<'_>,
     places: &[Place],
-    origin: &Origin,
-    visit: &Visit<'_>,
     settled: &mut Settled,
 ) -> Result<(), Halt> {
+    let Arrival { snapshot, user, origin, visit } = arrival;
     let held = memberships::of(tx, user).await?;
     for place in places {
         let Some(tenant) = place.tenant() else { continue };
@@ -363,13 +371,11 @@ fn assignment(
 /// Replaces the roles that this provider has given.
 async fn give_roles(
     tx: &mut Tx,
-    snapshot: &Snapshot,
-    user: UserId,
+    arrival: Arrival<'_>,
     mut wanted: Vec<(std::sync::Arc<Role>, Place, String)>,
-    origin: &Origin,
-    visit: &Visit<'_>,
     settled: &mut Settled,
 ) -> Result<(), Halt> {
+    let Arrival { snapshot, user, origin, visit } = arrival;
     let held = grants::assignments_of(tx, user).await?;
     let (ours, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|it| it.origin == *origin);
     // What an administrator has given stays, and an exclusive role stands alone.
@@ -419,12 +425,11 @@ async fn give_roles(
 /// Replaces the groups that this provider has given.
 async fn join_groups(
     tx: &mut Tx,
-    user: UserId,
+    arrival: Arrival<'_>,
     wanted: Vec<(Group, String)>,
-    origin: &Origin,
-    visit: &Visit<'_>,
     settled: &mut Settled,
 ) -> Result<(), Halt> {
+    let Arrival { user, origin, visit, .. } = arrival;
     let held: Vec<Group> =
         groups::of(tx, user).await?.into_iter().filter(|it| it.origin == *origin).collect();
     for group in held.iter().filter(|held| !wanted.iter().any(|(group, _)| group.id == held.id)) {
@@ -442,12 +447,11 @@ async fn join_groups(
 /// something there by hand.
 async fn leave(
     tx: &mut Tx,
-    snapshot: &Snapshot,
-    user: UserId,
+    arrival: Arrival<'_>,
     places: &[Place],
-    origin: &Origin,
     settled: &mut Settled,
 ) -> Result<(), Halt> {
+    let Arrival { snapshot, user, origin, .. } = arrival;
     for held in memberships::of(tx, user).await? {
         let wanted = places.iter().any(|place| place.tenant() == Some(held.tenant));
         if wanted || held.origin != *origin {
@@ -524,7 +528,7 @@ async fn username(
         .take(24)
         .collect();
     if base.len() < 3 {
-        base = "user".to_owned();
+        "user".clone_into(&mut base);
     }
     if address.vouched.is_none() {
         let name: String = provider.name.as_str().chars().take(16).collect();

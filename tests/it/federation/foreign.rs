@@ -1,6 +1,5 @@
 //! A sign-in at a provider that we did not write, through its own pages: the `oidc-provider` package on Node.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -19,7 +18,7 @@ impl Drop for Foreign {
     }
 }
 
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 import { createRequire } from 'node:module';
 const require = createRequire(process.env.MODULES + '/');
 const { Provider } = await import(require.resolve('oidc-provider'));
@@ -37,26 +36,30 @@ const provider = new Provider(`http://idp.localhost:${port}`, {
   pkce: { required: () => true, methods: ['S256'] },
   cookies: { keys: ['for the tests'] },
 });
-provider.listen(Number(port), '127.0.0.1', () => console.log('ready'));
-"#;
+provider.listen(Number(port), '127.0.0.1', () => {});
+";
 
-fn start(stage: &Stage, port: u16) -> Foreign {
+async fn start(stage: &Stage, port: u16) -> Foreign {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/oidc-provider");
     assert!(modules.join("node_modules/oidc-provider").exists(), "run `.ci/install oidc-provider` first");
     let script = stage.folder.path().join("provider.mjs");
     std::fs::write(&script, SCRIPT).unwrap();
-    let mut child = Command::new("node")
+    let child = Command::new("node")
         .arg(&script)
         .args([port.to_string(), stage.portal("/auth/sso-callback/corp")])
         .env("MODULES", &modules)
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let foreign = Foreign(child);
-    assert!(said.into_iter().any(|line| line == "ready"), "the provider did not start");
-    foreign
+    for _ in 0..600 {
+        if tokio::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.is_ok() {
+            return foreign;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the provider did not start");
 }
 
 #[tokio::test]
@@ -70,7 +73,7 @@ async fn somebody_signs_in_through_the_pages_of_a_provider_that_we_did_not_write
             ..unused(&stage).await
         };
         let world = World { stage, idp };
-        let _foreign = start(&world.stage, port);
+        let _foreign = start(&world.stage, port).await;
         let section = world.section(
             "corp",
             "tenant = \"acme\"\ndomains = [\"acme.example\"]\n",

@@ -59,11 +59,10 @@ impl World {
         visitor
     }
 
-    /// Somebody who has pressed the provider's button and has followed wherever that led.
+    /// Somebody who has gone to the provider and has followed wherever that led.
     pub(crate) async fn pressed(&self) -> Visitor {
         let mut visitor = self.at_door().await;
-        let href = visitor.attribute(".providers a", "href").expect("no button");
-        visitor.get(&self.stage.portal(&href)).await;
+        visitor.get(&self.stage.portal("/auth/start/corp")).await;
         visitor
     }
 

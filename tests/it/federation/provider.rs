@@ -1,6 +1,7 @@
 //! An OpenID Connect provider that lies when it is told to: one switch for each thing that can be wrong.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
@@ -225,10 +226,10 @@ async fn authorize(State(idp): State<Idp>, Query(asked): Query<HashMap<String, S
         .collect();
     let to = &asked["redirect_uri"];
     if asked.get("response_mode").is_some_and(|mode| mode == "form_post") {
-        let inputs: String = pairs
-            .iter()
-            .map(|(name, value)| format!("<input type=hidden name=\"{name}\" value=\"{value}\">"))
-            .collect();
+        let mut inputs = String::new();
+        for (name, value) in &pairs {
+            write!(inputs, "<input type=hidden name=\"{name}\" value=\"{value}\">").unwrap();
+        }
         return Html(format!("<h1>Back</h1><form method=post action=\"{to}\">{inputs}</form>"))
             .into_response();
     }
