@@ -317,3 +317,48 @@ async fn a_suspended_tenant_s_provider_brings_nobody_in() {
     visitor.get(&world.stage.portal("/auth/start/corp")).await;
     assert_eq!(world.cause(&visitor).await.0, "tenant");
 }
+
+/// The command line beside the running program: exit code, and what it says.
+async fn cli(world: &World, words: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cardea"));
+    command.args(words).arg("--config").arg(world.stage.folder.path().join("cardea.toml"));
+    command.env_remove("CARDEA_CONFIG");
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn the_command_line_shows_tries_and_switches_providers_and_explains_their_grants() {
+    let world = World::open(Engine::Sqlite, "authoritative = true\n").await;
+    let (code, said) = cli(&world, &["idp", "list"]).await;
+    assert!(code == Some(0) && said.contains("corp") && said.contains(&world.idp.issuer), "{said}");
+    let (code, said) = cli(&world, &["idp", "show", "corp"]).await;
+    assert!(code == Some(0) && said.contains(&world.stage.portal("/auth/sso-callback/corp")), "{said}");
+    assert!(said.contains("groups has fin-analysts: role analyst at acme/europe/finance"), "{said}");
+    assert!(!said.contains(super::SECRET), "{said}");
+    let (code, said) = cli(&world, &["idp", "test", "corp"]).await;
+    assert!(code == Some(0) && said.contains("first"), "{said}");
+    for (patch, word) in [
+        (json!({ "issuer": "https://other.example" }), "other.example"),
+        (json!({ "jwks_uri": format!("http://127.0.0.1:{}/jwks", world.idp.port) }), "outbound.allow"),
+        (json!({ "token_endpoint": null }), "token_endpoint"),
+    ] {
+        world.later().await;
+        world.idp.says(|script| script.discovery = patch);
+        let (code, said) = cli(&world, &["idp", "test", "corp"]).await;
+        assert!(code == Some(1) && said.contains(word), "{said}");
+    }
+    world.idp.says(|script| script.discovery = json!({}));
+    world.later().await;
+    assert_eq!(cli(&world, &["idp", "disable", "corp", "--reason", "an incident", "--yes"]).await.0, Some(0));
+    world.refused("provider off").await;
+    assert!(cli(&world, &["idp", "list"]).await.1.contains("an incident"));
+    assert_eq!(cli(&world, &["idp", "enable", "corp"]).await.0, Some(0));
+    world.idp.says(|script| script.person["groups"] = json!(["fin-leads"]));
+    world.welcome().await;
+    let reports = world.stage.url("reports.cardea", "/");
+    let (_, said) = cli(&world, &["explain", "jane", &reports, "--mfa"]).await;
+    assert!(said.contains("rule 2 of corp"), "{said}");
+    assert_eq!(cli(&world, &["idp", "show", "nobody"]).await.0, Some(3));
+}
