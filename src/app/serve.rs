@@ -22,7 +22,7 @@ use super::reload::{self, ConfigState};
 use super::tasks::LedgerTask;
 use super::telemetry;
 use crate::access::Authority;
-use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings, Tls};
+use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings, Severity, Tls};
 use crate::domain::Span;
 use crate::net::{self, Connectors, Dialer, Front};
 use crate::proxy::{
@@ -66,6 +66,23 @@ pub struct Taken {
     pub waiting: Vec<&'static str>,
 }
 
+/// Says what a configuration that is taken warns about, and until when its certificates are good: who looks at the log or the
+/// metrics need not run `check` to hear of it.
+fn say_what_to_watch(loaded: &Loaded) {
+    for fault in loaded.report.faults.iter().filter(|fault| fault.severity() == Severity::Warning) {
+        tracing::warn!(warning = %fault, "the configuration has something to look at");
+    }
+    if let Tls::Files(identities) = &loaded.settings.tls {
+        for identity in identities {
+            let name = identity.names().first().cloned().unwrap_or_default();
+            // Seconds since 1970 are exact in there for a long time.
+            let until =
+                Duration::from_millis(u64::try_from(identity.not_after().millis()).unwrap_or_default());
+            metrics::gauge!("cardea_certificate_not_after_seconds", "name" => name).set(until.as_secs_f64());
+        }
+    }
+}
+
 /// Runs a gateway until it is told to stop.
 ///
 /// # Errors
@@ -80,6 +97,7 @@ pub async fn serve(loaded: Loaded, options: config::Options) -> anyhow::Result<(
         Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: false };
     // Before anybody is told that it is ready: a signal that came earlier would end it on the spot.
     let mut signals = Signals::listen()?;
+    say_what_to_watch(&loaded);
     let running = start(loaded, options, machine).await?;
     for address in &running.listening {
         tracing::info!(%address, "ready");
@@ -452,6 +470,7 @@ impl Reloader {
         let providers = loaded.objects.providers.clone();
         self.house.signin.federation.reconfigure(providers, super::house::allowed(&loaded.settings));
         self.house.sessions.policy_changed();
+        say_what_to_watch(&loaded);
         let waiting = reload::needs_restart(&self.settings, &loaded.settings);
         if !waiting.is_empty() {
             tracing::warn!(settings = %waiting.join(", "), "these settings take effect at the next start");

@@ -14,12 +14,12 @@ use crate::crypto::token::{handle, handle_digest};
 use crate::domain::login::{Proven, Purpose, Stage};
 use crate::domain::provider::{Claims, Provider};
 use crate::domain::session::{FirstFactor, SecondFactor};
-use crate::domain::{Actor, AuditEvent, LoginName, Outcome, Span, Timestamp};
+use crate::domain::{Actor, AuditEvent, LoginName, Outcome, Slug, Span, Timestamp};
 use crate::federation::{Identity, Redemption};
 use crate::protocol::oidc::{Authorization, quoted};
 use crate::session::Visit;
 use crate::store::flows::{self, Flow};
-use crate::store::{DbError, audit, providers, users};
+use crate::store::{Conn, DbError, audit, providers, users};
 
 use super::step::Step;
 use super::{SignIn, SignInError};
@@ -186,6 +186,22 @@ impl SignIn {
             }
         }
         Ok(provider)
+    }
+
+    /// Whether a provider is there, not switched off, and its tenant in force.
+    pub(super) async fn still_in_force(
+        &self,
+        conn: &mut Conn,
+        name: &str,
+        visit: &Visit<'_>,
+    ) -> Result<bool, SignInError> {
+        let Some(provider) = self.federation.named(name) else { return Ok(false) };
+        let stopped = providers::stopped(conn, visit.now).await?;
+        let snapshot = self.snapshot.load();
+        let live =
+            |slug: &Slug| snapshot.tenant_named(slug).is_some_and(|tenant| tenant.active_at(visit.now));
+        let tenants = [&provider.tenant, &provider.default_tenant];
+        Ok(!stopped.iter().any(|(stopped, _)| stopped == name) && tenants.into_iter().flatten().all(live))
     }
 
     /// Begins a sign-in at a provider: the address to send the browser to.
@@ -418,7 +434,10 @@ impl SignIn {
         let user = settled.user;
         let epoch = users::hold_epoch(&mut tx, user).await?.ok_or(SignInError::Stale)?;
         let first = FirstFactor::Provider(format!("oidc:{}", provider.name).into());
-        let mut proven = Proven::first(user, first, epoch, visit.now);
+        // Who signed in there long ago has not given a fresh proof, however quickly the provider answers. A provider that does
+        // not say when is believed to have asked just now.
+        let at = identity.auth_time.unwrap_or(visit.now).min(visit.now);
+        let mut proven = Proven::first(user, first, epoch, at);
         if provider.trusts_second(&identity.claims) {
             // When that was, only the provider knows: unsaid, it is not fresh.
             let at = identity.auth_time.unwrap_or(Timestamp::from_millis(0)).min(visit.now);

@@ -5,7 +5,7 @@
 //! that the provider was declared to speak for (`OIDC-23`). What its rules give carries its name and is replaced at each
 //! sign-in; what was given by hand stays.
 
-use crate::access::Snapshot;
+use crate::access::{Snapshot, principal};
 use crate::domain::provider::{Claims, Gift, Provider, Provision};
 use crate::domain::{
     AccountKind, Actor, AssignmentId, AuditEvent, EmailAddress, Origin, Outcome, PersonName, Place, Role,
@@ -19,8 +19,8 @@ use crate::store::identities;
 use crate::store::memberships::{self, Membership};
 use crate::store::{Tx, audit, users};
 
-use super::SignIn;
 use super::federated::Halt;
+use super::{SignIn, SignInError};
 
 /// An account in line with what its provider says.
 pub(super) struct Settled {
@@ -110,6 +110,29 @@ impl SignIn {
         Ok(settled)
     }
 
+    /// Whether an account is more than the provider's tenant can give: then who runs that provider could become somebody in
+    /// another tenant (`OIDC-23`).
+    async fn reaches_beyond(
+        &self,
+        tx: &mut Tx,
+        provider: &Provider,
+        user: UserId,
+        visit: &Visit<'_>,
+    ) -> Result<bool, Halt> {
+        let Some(slug) = &provider.tenant else { return Ok(false) };
+        let snapshot = self.snapshot.load_full();
+        let own = snapshot.tenant_named(slug).map(|tenant| tenant.id);
+        let Some(who) = principal::load(tx, user, &snapshot, visit.now).await.map_err(SignInError::from)?
+        else {
+            return Ok(true);
+        };
+        Ok(own.is_none()
+            || who.memberships.iter().any(|belongs| Some(belongs.tenant) != own)
+            || who.groups.iter().any(|(tenant, _)| Some(*tenant) != own)
+            || who.roles.iter().any(|held| held.place.tenant() != own)
+            || who.permissions.iter().any(|granted| granted.place.tenant() != own))
+    }
+
     /// Somebody whom the provider has not brought before: linked, made or refused.
     async fn first_sight(
         &self,
@@ -130,6 +153,14 @@ impl SignIn {
             Some(user) if user.kind == AccountKind::Admin => {
                 let detail = format!(
                     "the address belongs to the administrator {}, and no address opens an administrator's account",
+                    user.username
+                );
+                return Err(Halt::Declined("link", detail));
+            }
+            Some(user) if self.reaches_beyond(tx, provider, user.id, visit).await? => {
+                let detail = format!(
+                    "{} belongs to other tenants as well, or holds something there; no provider of one tenant opens that account by \
+                     an address",
                     user.username
                 );
                 return Err(Halt::Declined("link", detail));
@@ -206,7 +237,9 @@ fn unknown_here(provider: &Provider, user: Option<&User>) -> Halt {
 /// What the provider says about an address, and whether that is worth anything.
 fn address(snapshot: &Snapshot, provider: &Provider, claims: &Claims) -> Address {
     let email = provider.attributes.email.text(claims).and_then(|text| EmailAddress::parse(text).ok());
-    let verified = claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
+    // The flag speaks of that claim and of no other, which people may be able to write themselves (`OIDC-23`).
+    let verified = provider.attributes.email.0 == "email"
+        && claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
     let vouched = email.as_ref().filter(|_| verified && provider.authoritative).and_then(|email| {
         let speaks = provider.domains.iter().any(|domain| domain.as_str() == email.domain());
         let owner = snapshot.tenant_of_domain(email.domain()).filter(|_| speaks)?;

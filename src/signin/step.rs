@@ -3,6 +3,7 @@
 use crate::access::{MfaRule, Principal, principal};
 use crate::crypto::token::Token;
 use crate::domain::login::{Demands, Owed, Proven, Purpose, Stage};
+use crate::domain::session::FirstFactor;
 use crate::domain::{Level, SessionId, UserId};
 use crate::session::Visit;
 use crate::store::flows::{self, Flow};
@@ -35,6 +36,13 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<(Demands, Principal), SignInError> {
         self.raised_level(conn, flow, proven, visit).await?;
+        // Whoever owes one more step has not come in yet (`F46`).
+        if let FirstFactor::Provider(name) = &proven.level().first
+            && let Some(name) = name.strip_prefix("oidc:")
+            && !self.still_in_force(conn, name, visit).await?
+        {
+            return Err(SignInError::Stale);
+        }
         if users::epoch(conn, proven.user()).await? != Some(proven.epoch()) {
             return Err(SignInError::Stale);
         }

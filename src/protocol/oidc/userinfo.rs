@@ -30,8 +30,17 @@ pub fn joined(mut claims: Claims, status: u16, media_type: &str, body: &[u8]) ->
         (Some(Value::String(theirs)), Some(Value::String(ours))) if theirs == ours => {}
         _ => return Err(Refused::by(CHECK, "its sub is not the one of the ID token")),
     }
+    // An address and the word that it is verified belong together; and how somebody signed in only the token can say.
+    let addressed = claims.contains_key("email") || claims.contains_key("email_verified");
     for (name, value) in more {
-        claims.entry(name).or_insert(value);
+        let apart = match name.as_str() {
+            "email" | "email_verified" => addressed,
+            "amr" | "acr" | "auth_time" => true,
+            _ => false,
+        };
+        if !apart {
+            claims.entry(name).or_insert(value);
+        }
     }
     Ok(claims)
 }
@@ -56,5 +65,31 @@ pub fn left_out(provider: &Provider, claims: &Claims) -> Result<(), Refused> {
                 quoted(&path.0)
             ),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn both(token: &Value, more: &Value) -> Value {
+        let token = token.as_object().unwrap().clone();
+        Value::Object(joined(token, 200, "application/json", more.to_string().as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn oidc_22_oidc_23_what_belongs_together_comes_from_one_document() {
+        let more = json!({ "sub": "1", "email": "m@acme.example", "email_verified": true, "amr": ["mfa"], "name": "M" });
+        let said = both(&json!({ "sub": "1", "email": "g@acme.example" }), &more);
+        assert_eq!(said, json!({ "sub": "1", "email": "g@acme.example", "name": "M" }));
+        let said = both(&json!({ "sub": "1", "email_verified": true }), &more);
+        assert_eq!(said, json!({ "sub": "1", "email_verified": true, "name": "M" }));
+        let said = both(&json!({ "sub": "1" }), &more);
+        assert_eq!(
+            said,
+            json!({ "sub": "1", "email": "m@acme.example", "email_verified": true, "name": "M" })
+        );
     }
 }

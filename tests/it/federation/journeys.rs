@@ -1,7 +1,7 @@
 //! What people and administrators experience.
 
 use cardea::access::Authority;
-use cardea::domain::{AccountKind, Origin, Slug, Span};
+use cardea::domain::{AccountKind, Origin, Place, Slug, Span};
 use cardea::store::identities;
 use serde_json::json;
 
@@ -132,6 +132,30 @@ async fn oidc_23_an_address_links_only_where_the_provider_speaks_for_it() {
             assert!(!made.email_verified, "an address that is not vouched for goes to no app");
         }
     }
+    // The flag says nothing about another claim.
+    let world = World::open(
+        Engine::Sqlite,
+        "authoritative = true\nattributes = { email = \"preferred_username\" }\n",
+    )
+    .await;
+    world.idp.says(|script| script.person["preferred_username"] = json!("grace@acme.example"));
+    world.welcome().await;
+    let grace = world.stage.user("grace").await;
+    let mut conn = world.stage.house().db.read().await.unwrap();
+    let name = Slug::parse("corp").unwrap();
+    assert_ne!(identities::find(&mut conn, &name, "248289761001").await.unwrap().unwrap().user, grace);
+    drop(conn);
+    // Whoever holds something in another tenant is more than this one's provider can speak for.
+    let world = World::open(Engine::Sqlite, "authoritative = true\n").await;
+    world.idp.says(|script| {
+        script.person["email"] = json!("grace@acme.example");
+        script.claims = json!({ "email_verified": true });
+    });
+    let (grace, by) = (world.stage.user("grace").await, Authority::system());
+    let snapshot = world.stage.house().board.snapshot.load_full();
+    let globex = snapshot.tenant_named(&Slug::parse("globex").unwrap()).unwrap().id;
+    world.stage.house().admin.join(&by, grace, Place::Tenant(globex)).await.unwrap();
+    world.refused("link").await;
     // Text is no flag.
     let world = World::open(Engine::Sqlite, "authoritative = true\n").await;
     world
