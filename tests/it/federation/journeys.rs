@@ -64,7 +64,7 @@ async fn at_the_next_sign_in_the_roles_are_those_of_now_and_what_was_given_by_ha
         let partner = admin.role_named(&by, "reports-owner", None).await.unwrap();
         let tenant = world.stage.house().board.snapshot.load();
         let acme = tenant.tenant_named(&Slug::parse("acme").unwrap()).unwrap().id;
-        let given = cardea::admin::Given { role: partner.id, place: cardea::domain::Place::Tenant(acme) };
+        let given = cardea::admin::Given { role: partner.id, place: Place::Tenant(acme) };
         admin.grant_role(&by, jane, given).await.unwrap();
         world.idp.says(|script| script.person["groups"] = json!(["fin-leads"]));
         world.welcome().await;
