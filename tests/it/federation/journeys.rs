@@ -331,6 +331,25 @@ async fn f46_a_provider_that_is_switched_off_refuses_at_every_entry_also_sign_in
 }
 
 #[tokio::test]
+async fn f46_who_owes_one_more_step_when_the_provider_is_switched_off_does_not_come_in() {
+    let world = World::open(Engine::Sqlite, "").await;
+    world.stage.reconfigured("require = \"optional\"", "require = \"everyone\"").await;
+    let mut visitor = world.pressed().await;
+    assert_eq!(visitor.title(), "Set up an authenticator app", "{}", visitor.text());
+    let (owed, name) = (visitor.url.clone(), Slug::parse("corp").unwrap());
+    world
+        .stage
+        .house()
+        .admin
+        .stop_provider(&Authority::system(), (&name, None), "an incident", None)
+        .await
+        .unwrap();
+    visitor.get(&owed).await;
+    assert_ne!(visitor.title(), "Set up an authenticator app", "{}", visitor.text());
+    assert!(!visitor.cookies(&world.stage.portal("/")).contains(&"cardea".to_owned()), "there is a session");
+}
+
+#[tokio::test]
 async fn a_suspended_tenant_s_provider_brings_nobody_in() {
     let world = World::open(Engine::Sqlite, "").await;
     let admin = &world.stage.house().admin;
