@@ -1,13 +1,14 @@
 //! The judgement: who asks, whether they may, and what the upstream is told. One for every way in.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::access::{self, Decision, Denial, Lost, Permit, Route, Snapshot, StepUp};
 use crate::crypto::CryptoError;
 use crate::domain::Timestamp;
 use crate::domain::route::folded_name;
-use crate::session::Record;
+use crate::session::{Record, Shown};
 
 use super::rewrite::{Astray, rewritten};
 use super::trace::{self, Trace};
@@ -39,8 +40,11 @@ pub(super) async fn who(gate: &Gate, asked: &Asked<'_>, now: Timestamp) -> Known
     if !gate.sessions.lease().holds(now) {
         return Known::Unknowable;
     }
-    let Some(digest) = gate.sessions.presented(asked.cookies(), &asked.host) else { return Known::Nobody };
-    let known = holder(gate, digest, &asked.host, now).await;
+    let known = match gate.sessions.shown(asked.cookies(), &asked.host, now) {
+        None => Known::Nobody,
+        Some(Shown::Known(record)) => Known::Person(record),
+        Some(Shown::Token(digest)) => holder(gate, digest, &asked.host, now).await,
+    };
     if let Known::Person(record) = &known {
         gate.sessions.note_use(record, now);
     }
@@ -57,7 +61,9 @@ pub(super) async fn holder(gate: &Gate, digest: [u8; 32], host: &str, now: Times
     }
     let (sessions, snapshots) = (Arc::clone(&gate.sessions), Arc::clone(&gate.snapshot));
     let host = host.to_owned();
-    match gate.control.run(async move { sessions.look_up(&digest, &host, &snapshots, now).await }).await {
+    let looked_up = gate.control.run(async move { sessions.look_up(&digest, &host, &snapshots, now).await });
+    // In a box, since it is rare: what is awaited here is part of every request.
+    match Box::pin(looked_up).await {
         Ok(Ok(Some(record))) => Known::Person(record),
         Ok(Ok(None)) => Known::Nobody,
         Ok(Err(error)) => {
@@ -187,7 +193,7 @@ pub(super) struct Head<'a> {
     /// Canonical path as the upstream is to hear it, and the query as received.
     pub(super) target: Cow<'a, str>,
     /// The `Host` as the client gave it; `None` when the upstream is to hear its own name.
-    pub(super) host: Option<String>,
+    pub(super) host: Option<(&'a str, Option<u16>)>,
     fields: Vec<(&'a [u8], Cow<'a, [u8]>)>,
     identity: Option<Arc<[u8]>>,
 }
@@ -222,6 +228,19 @@ pub(super) enum NoHead {
     Unsigned(#[from] CryptoError),
 }
 
+/// An address as text. Nearly every one is of four numbers.
+fn written(address: IpAddr) -> Vec<u8> {
+    let IpAddr::V4(address) = address else { return address.to_string().into_bytes() };
+    let mut text = Vec::with_capacity(16);
+    for number in address.octets() {
+        if !text.is_empty() {
+            text.push(b'.');
+        }
+        text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+    text
+}
+
 /// Makes the head for whoever was let through.
 ///
 /// # Errors
@@ -243,15 +262,11 @@ pub(super) fn head<'a>(
     // Before anything of ours is written: what a route changes can neither take it away nor stand beside it.
     route.spec.request_headers.apply(&mut fields);
     let mut ours = |name: &'static str, value| fields.push((name.as_bytes(), value));
-    ours("x-forwarded-for", Cow::Owned(asked.address.to_string().into_bytes()));
+    ours("x-forwarded-for", Cow::Owned(written(asked.address)));
     ours("x-forwarded-proto", Cow::Borrowed(scheme.as_bytes()));
     ours("x-forwarded-host", Cow::Borrowed(authority.as_bytes()));
     ours("cardea-request-id", Cow::Borrowed(request_id.as_bytes()));
-    let parent = match trace.parent() {
-        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-    };
-    ours(trace::PARENT, parent);
-    let host = route.spec.pass_host.then(|| asked.authority());
+    ours(trace::PARENT, trace.parent());
+    let host = route.spec.pass_host.then(|| (asked.host.as_ref(), asked.port));
     Ok(Head { method: asked.view.method, target, host, fields, identity })
 }

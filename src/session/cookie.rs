@@ -3,7 +3,9 @@
 //! A cookie that is malformed, doubled or oddly written is no cookie: the answer is "not signed in", never an error that
 //! might fail open (`SESS-12`).
 
-use crate::domain::route::folded_name;
+use memchr::memchr;
+
+use crate::domain::route::fold_into;
 
 /// Our cookies, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub enum Kind {
     /// Light or dark.
     Theme,
 }
+
+/// No name of ours is longer, in any spelling.
+const MOST_NAME: usize = 24;
 
 const KINDS: [Kind; 3] = [Kind::Browser, Kind::Session, Kind::Theme];
 
@@ -42,32 +47,47 @@ impl Kind {
 /// Whether a cookie's name is one of ours in any spelling; such a cookie never reaches an upstream, nor comes from one.
 #[must_use]
 pub fn ours(name: &[u8]) -> bool {
-    let folded = folded_name(name);
-    let folded = folded.strip_prefix("host-").or_else(|| folded.strip_prefix("secure-")).unwrap_or(&folded);
-    KINDS.iter().any(|kind| kind.bare() == folded)
+    let mut memory = [0; MOST_NAME];
+    folded(name, &mut memory).is_some_and(|name| KINDS.iter().any(|kind| name == kind.bare().as_bytes()))
 }
 
 /// The pairs of a `Cookie` field, as they stand: name without surrounding blanks, and value.
 pub fn pairs(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    field.split(|byte| *byte == b';').map(|pair| {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let name = halves.next().unwrap_or_default();
-        (name.trim_ascii(), halves.next().unwrap_or_default())
+    parts(field).map(halves)
+}
+
+/// What stands between the semicolons of a `Cookie` field.
+pub fn parts(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest?;
+        let (part, after) = match memchr(b';', field) {
+            Some(at) => (field.get(..at)?, field.get(at + 1..)),
+            None => (field, None),
+        };
+        rest = after;
+        Some(part)
     })
+}
+
+/// Name without surrounding blanks, and value.
+#[must_use]
+pub fn halves(part: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b'=', part).and_then(|at| part.split_at_checked(at)) {
+        Some((name, value)) => (name.trim_ascii(), value.get(1..).unwrap_or_default()),
+        None => (part.trim_ascii(), &[]),
+    }
 }
 
 /// The value of one of our cookies over all `Cookie` fields of a request. `None` when it is absent, written more than
 /// once in any spelling, or has anything but a token's characters.
 pub fn read<'a>(fields: impl Iterator<Item = &'a [u8]>, kind: Kind, secure: bool) -> Option<&'a [u8]> {
-    let (wanted, bare) = (kind.name(secure).as_bytes(), kind.bare());
+    let (wanted, bare) = (kind.name(secure).as_bytes(), kind.bare().as_bytes());
     let mut found: Option<Option<&[u8]>> = None;
     for (name, value) in fields.flat_map(pairs) {
         let exact = name == wanted;
-        if !exact {
-            // Cheap first: an ordinary name of another length cannot fold to ours.
-            if name.len() < bare.len() || name.eq_ignore_ascii_case(b"cookie") || !spelled(name, bare) {
-                continue;
-            }
+        if !exact && folded(name, &mut [0; MOST_NAME]) != Some(bare) {
+            continue;
         }
         if found.is_some() {
             return None;
@@ -79,11 +99,10 @@ pub fn read<'a>(fields: impl Iterator<Item = &'a [u8]>, kind: Kind, secure: bool
     found.flatten()
 }
 
-fn spelled(name: &[u8], bare: &str) -> bool {
-    let folded = folded_name(name);
-    folded == bare
-        || folded.strip_prefix("host-") == Some(bare)
-        || folded.strip_prefix("secure-") == Some(bare)
+/// A name folded, without the beginnings that browsers know (RFC 6265bis §4.1.3); `None` when it is too long to be ours.
+fn folded<'m>(name: &[u8], memory: &'m mut [u8; MOST_NAME]) -> Option<&'m [u8]> {
+    let folded = fold_into(name, memory)?;
+    Some(folded.strip_prefix(b"host-").or_else(|| folded.strip_prefix(b"secure-")).unwrap_or(folded))
 }
 
 /// A `Set-Cookie` that lasts until the browser closes.

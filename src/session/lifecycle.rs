@@ -12,6 +12,7 @@ use super::notice::{Listener, Notices};
 use super::{Lease, Record, Settings};
 use crate::access::{Snapshot, principal};
 use crate::crypto::Keyring;
+use crate::crypto::digest::sha256;
 use crate::crypto::token::{Token, handle, handle_digest};
 use crate::domain::login::Complete;
 use crate::domain::{Actor, AuditEvent, Chance, Change, Outcome, SessionId, Span, Status, Timestamp, UserId};
@@ -47,6 +48,14 @@ pub struct Sessions {
     settings: Settings,
     secure: bool,
     seen: mpsc::Sender<(SessionId, Timestamp)>,
+}
+
+/// A token of ours, as a request shows it.
+pub enum Shown {
+    /// Of a session in memory.
+    Known(Arc<Record>),
+    /// Of another one, if there is one: its digest.
+    Token([u8; 32]),
 }
 
 /// A hand-off code that was good.
@@ -137,6 +146,23 @@ impl Sessions {
         self.keys.web.session.check(text, PURPOSE, host)
     }
 
+    /// What a request shows in its `Cookie` fields; nothing, if that is no token we made for this host.
+    ///
+    /// What is in memory for this host was shown to be ours when it was read, so its MAC is not computed again. Memory is
+    /// only to be believed while the [lease](Self::lease) holds.
+    pub fn shown<'a>(
+        &self,
+        fields: impl Iterator<Item = &'a [u8]>,
+        host: &str,
+        now: Timestamp,
+    ) -> Option<Shown> {
+        let text = cookie::read(fields, Kind::Session, self.secure)?;
+        match self.remembered(&sha256(text), now).filter(|record| record.is_at(host)) {
+            Some(record) => Some(Shown::Known(record)),
+            None => self.keys.web.session.check(text, PURPOSE, host).map(Shown::Token),
+        }
+    }
+
     /// The session of a token, from memory. Notes the use.
     #[must_use]
     pub fn cached(&self, digest: &[u8; 32], now: Timestamp) -> Option<Arc<Record>> {
@@ -206,7 +232,7 @@ impl Sessions {
             if !who.active() {
                 return Ok(None);
             }
-            let record = Arc::new(Record::new(&session, Arc::new(who)));
+            let record = Arc::new(Record::new(&session, host, Arc::new(who)));
             if self.cache.keep(*digest, &record, generation) {
                 return Ok(Some(record));
             }

@@ -10,7 +10,7 @@ mod record;
 pub mod return_to;
 
 pub use lease::Lease;
-pub use lifecycle::{Redeemed, Sessions, Spent, Visit};
+pub use lifecycle::{Redeemed, Sessions, Shown, Spent, Visit};
 pub use notice::{Listener, Notice};
 pub use portal::PortalStore;
 pub use record::Record;

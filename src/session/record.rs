@@ -11,6 +11,8 @@ use crate::store::sessions::Session;
 pub struct Record {
     /// Which.
     pub id: SessionId,
+    /// At which host.
+    host: Box<str>,
     /// Who.
     pub principal: Arc<Principal>,
     /// What was proven, as this host's token carries it.
@@ -39,9 +41,10 @@ const MOST_BLOCKS: usize = 8;
 const SEEN_EVERY: Span = Span::minutes(1);
 
 impl Record {
-    pub(super) fn new(session: &Session, principal: Arc<Principal>) -> Self {
+    pub(super) fn new(session: &Session, host: &str, principal: Arc<Principal>) -> Self {
         Self {
             id: session.id,
+            host: host.into(),
             principal,
             level: session.level.clone(),
             tenant: session.tenant,
@@ -51,6 +54,11 @@ impl Record {
             seen_at: AtomicI64::new(session.seen_at.millis()),
             blocks: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Whether its token was made for this host.
+    pub(super) fn is_at(&self, host: &str) -> bool {
+        *self.host == *host
     }
 
     /// Whether it has neither idled out nor come to its end.
