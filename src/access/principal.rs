@@ -171,8 +171,7 @@ impl Principal {
     /// Whether a grant gives a permission: `*:*` of an account of kind `user` gives apps, never administration.
     fn gives(&self, granted: &Granted, permission: &Permission) -> bool {
         granted.pattern.allows(permission)
-            && (self.kind == AccountKind::Admin
-                || !PermissionPattern::Exactly(permission.clone()).administrative())
+            && (self.kind == AccountKind::Admin || !permission.administrative())
     }
 
     /// Whether an upstream that was told of the other knows all that it would be told of this one.

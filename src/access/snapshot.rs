@@ -49,7 +49,7 @@ pub struct Snapshot {
     pub version: u64,
     /// Who must use a second factor.
     pub mfa: MfaRule,
-    tenants: HashMap<TenantId, Tenant>,
+    tenants: HashMap<TenantId, Tenant, RandomState>,
     tenant_ids: HashMap<Slug, TenantId>,
     orgs: HashMap<OrgId, Org>,
     departments: HashMap<DepartmentId, Department>,

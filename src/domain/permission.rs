@@ -33,6 +33,12 @@ impl Permission {
         }
     }
 
+    /// Whether it gives power over Cardea itself, rather than over an app.
+    #[must_use]
+    pub fn administrative(&self) -> bool {
+        ADMINISTRATIVE.contains(&self.resource())
+    }
+
     /// The whole text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -121,7 +127,7 @@ impl PermissionPattern {
         match self {
             Self::Everything => true,
             Self::Actions(resource) => ADMINISTRATIVE.contains(&&**resource),
-            Self::Exactly(permission) => ADMINISTRATIVE.contains(&permission.resource()),
+            Self::Exactly(permission) => permission.administrative(),
         }
     }
 }

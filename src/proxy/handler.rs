@@ -305,13 +305,14 @@ async fn came<C: Carrier>(
     // What is ours to answer.
     if asked.host == gate.portal.host {
         reply.portal = true;
-        return Ending::Answer(portal(reply, entry, &asked, carrier).await);
+        // In a box, as everything that is rare: what a request to an app holds is made and moved for each.
+        return Ending::Answer(Box::pin(portal(reply, entry, &asked, carrier)).await);
     }
     if let Some(answer) = own::asset(asked.target.path()) {
         entry.outcome = Outcome::Own;
         return Ending::Answer(answer);
     }
-    let snapshot = gate.snapshot.load_full();
+    let snapshot = thread.snapshot();
     let Some(any) = snapshot.on_host(&asked.host).first() else {
         entry.outcome = Outcome::NoRoute;
         return Ending::Answer(reply.lost(Lost::Host));
@@ -322,7 +323,7 @@ async fn came<C: Carrier>(
     }
     if own::is_ours(asked.target.path()) {
         entry.outcome = Outcome::Own;
-        return Ending::Answer(own::serve(reply, &asked, &snapshot, any).await);
+        return Ending::Answer(Box::pin(own::serve(reply, &asked, &snapshot, any)).await);
     }
 
     let mut carried = false;
@@ -333,7 +334,7 @@ async fn came<C: Carrier>(
         let known = who(gate, &asked, now).await;
         entry.session = known.record().map(|record| record.id);
         reply.now = gate.clock.now();
-        let snapshot = gate.snapshot.load_full();
+        let snapshot = thread.snapshot();
 
         // Which app.
         let route = match snapshot.locate(&asked.host, &asked.target) {
@@ -648,7 +649,7 @@ async fn portal<C: Carrier>(
     carrier: &mut C,
 ) -> Answer {
     entry.outcome = Outcome::Portal;
-    entry.by("portal");
+    entry.by_portal();
     if asked.target.path() == own::KEYS && matches!(asked.view.method, "GET" | "HEAD") {
         return own::keys(reply.gate);
     }

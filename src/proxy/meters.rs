@@ -3,6 +3,7 @@
 //! Handles are registered once per route and thread; a request then costs a few atomic additions. Labels name routes and
 //! outcomes, never people, and never anything a client made up.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -299,7 +300,7 @@ pub(super) struct Entry {
     host: String,
     path: String,
     trace: String,
-    route: String,
+    route: Cow<'static, str>,
     pub(super) rule: usize,
     pub(super) outcome: Outcome,
     pub(super) session: Option<SessionId>,
@@ -320,7 +321,7 @@ impl Entry {
             host: String::new(),
             path: String::new(),
             trace: String::new(),
-            route: "-".to_owned(),
+            route: Cow::Borrowed("-"),
             rule: 0,
             outcome: Outcome::Gone,
             session: None,
@@ -353,9 +354,14 @@ impl Entry {
         }
     }
 
-    /// Notes by which route, or which part of Cardea.
+    /// Notes by which route.
     pub(super) fn by(&mut self, route: &str) {
-        route.clone_into(&mut self.route);
+        self.route = Cow::Owned(route.to_owned());
+    }
+
+    /// Notes by the portal.
+    pub(super) fn by_portal(&mut self) {
+        self.route = Cow::Borrowed("portal");
     }
 
     /// Notes the decision.

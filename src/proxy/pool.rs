@@ -243,6 +243,9 @@ impl Choice {
     /// A place on a connection that requests share.
     fn shared(&self, gate: &Gate) -> Option<Link> {
         let mut shared = self.pool.members.get(self.last)?.place.shared.borrow_mut();
+        if shared.is_empty() {
+            return None;
+        }
         shared.retain(|shared| !shared.is_over());
         let (now, age) = (gate.clock.now(), gate.settings.upstream_age);
         let stream = shared.iter_mut().find_map(|shared| shared.link(now, age))?;

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
+use crate::access::Snapshot;
 use crate::domain::Chance;
 use crate::net::Secured;
 
@@ -44,6 +45,9 @@ const ALIVE: Duration = Duration::from_mins(1);
 /// How often a thread looks after its idle connections.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// A snapshot that requests of one thread hold: the outer count is the thread's own, the inner one that of all threads.
+type Held = Rc<Arc<Snapshot>>;
+
 /// What belongs to a thread.
 pub(super) struct Thread {
     pub(super) gate: Arc<Gate>,
@@ -52,6 +56,8 @@ pub(super) struct Thread {
     pub(super) open: Rc<Open>,
     /// What is read goes in here first. Borrowed for one step of a connection, never while it waits.
     pub(super) scratch: RefCell<Vec<u8>>,
+    /// The snapshot that was in force when it was last asked for.
+    snapshot: RefCell<Held>,
     chance: RefCell<Vec<u8>>,
     date: RefCell<(i64, [u8; 29])>,
 }
@@ -59,6 +65,7 @@ pub(super) struct Thread {
 impl Thread {
     fn new(gate: Arc<Gate>) -> Self {
         Self {
+            snapshot: RefCell::new(Rc::new(gate.snapshot.load_full())),
             gate,
             upstreams: Rc::default(),
             meters: Rc::new(Meters::new()),
@@ -67,6 +74,17 @@ impl Thread {
             chance: RefCell::default(),
             date: RefCell::new((i64::MIN, [0; 29])),
         }
+    }
+
+    /// What is in force now. Each request holds it while it lasts; threads that all counted who does would keep their processors
+    /// busy with one another, so each counts for itself.
+    pub(super) fn snapshot(&self) -> Held {
+        let current = self.gate.snapshot.load();
+        let mut known = self.snapshot.borrow_mut();
+        if !Arc::ptr_eq(&current, &known) {
+            *known = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&known)
     }
 
     /// Now, as a `Date` field has it (RFC 9110 §5.6.7). Written once a second.

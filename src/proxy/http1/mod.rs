@@ -140,6 +140,8 @@ impl Client {
         self.timer.set(within);
         // An empty line before a request is passed over, once (RFC 9112 §2.2).
         let mut passed = false;
+        // Once a head has begun it has its own time; most are there as a whole and need none.
+        let mut timed = false;
         std::future::poll_fn(|cx| {
             loop {
                 if !passed && self.input.starts_with(b"\r\n") {
@@ -157,16 +159,18 @@ impl Client {
                         Ok(None) => {}
                         Err(why) => return Poll::Ready(Next::Refused(why)),
                     },
-                    None => {
-                        if stopping.as_mut().poll(cx).is_ready() {
-                            return Poll::Ready(Next::Nothing);
-                        }
-                    }
+                    None => {}
                 }
                 let begun = !self.input.is_empty();
+                if begun && !timed {
+                    self.timer.set(within);
+                    timed = true;
+                }
                 match self.poll_more(cx, thread) {
-                    Poll::Ready(Ok(true)) if !begun => self.timer.set(within),
                     Poll::Ready(Ok(true)) => {}
+                    Poll::Pending if !begun && stopping.as_mut().poll(cx).is_ready() => {
+                        return Poll::Ready(Next::Nothing);
+                    }
                     Poll::Pending if self.timer.poll(cx).is_pending() => return Poll::Pending,
                     Poll::Pending if begun => return Poll::Ready(Next::Slow),
                     Poll::Pending | Poll::Ready(Ok(false) | Err(_)) => return Poll::Ready(Next::Nothing),
