@@ -27,11 +27,16 @@ use crate::sys::Stopwatch;
 const WINDOW: usize = 128 * 1024;
 /// The least of it.
 const LEAST_WINDOW: usize = 16 * 1024;
+/// So much of an answer is copied rather than written at once.
+const SHORT: usize = 8 * 1024;
 /// How much of a request's body is read at a time.
 const UPLOAD: usize = 64 * 1024;
+/// What is set aside for the head of an answer and a short body.
+const ROOM: usize = 2 * 1024;
 /// The most fields of a trailer section.
 const MOST_TRAILERS: usize = 100;
 
+#[expect(clippy::struct_excessive_bools, reason = "no two of them say something about each other")]
 pub(super) struct Relay<'r, 'c> {
     carrying: &'r mut Carrying<'c>,
     choice: Choice,
@@ -48,6 +53,9 @@ pub(super) struct Relay<'r, 'c> {
     keep: bool,
     /// Whether the answer may be silent for as long as it likes.
     lasting: bool,
+    /// Whether what is to be sent lets the other connections that have something to read go first. What they send then goes out
+    /// right behind it, while whoever receives it is awake: waking a program up costs more than sending to it.
+    queued: bool,
     /// Bytes that the client has taken.
     delivered: u64,
     /// Whether the stream holds back what it was given.
@@ -121,6 +129,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             started,
             keep: carrying.keep,
             lasting: false,
+            queued: true,
             delivered: 0,
             unflushed: false,
             timed: None,
@@ -173,6 +182,10 @@ impl<'r, 'c> Relay<'r, 'c> {
         self.timed = None;
         std::future::poll_fn(|cx| {
             loop {
+                if std::mem::take(&mut self.queued) {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 if self.guard.as_ref().is_some_and(|guard| guard.poll_cut(cx).is_ready()) {
                     return Poll::Ready(Err(Failure::Cut));
                 }
@@ -333,7 +346,8 @@ impl<'r, 'c> Relay<'r, 'c> {
                 let chunked = self.answer_head(&read, method, passage);
                 let start = HEADROOM + head;
                 let plain = !chunked && !matches!(self.down.body, Body::Chunked(_));
-                if !plain || !self.inlined(room, area, head) {
+                self.queued = filled <= SHORT;
+                if !plain || self.queued || !self.inlined(room, area, head) {
                     let rest = area.get(head..filled).unwrap_or_default();
                     self.take_first(rest, chunked)?;
                 } else {
@@ -403,6 +417,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         self.carrying.thread.meters.answered(route, self.started.elapsed());
         self.status = status;
         self.lasting = lasting(&read.fields);
+        self.out.reserve(ROOM);
         status_line(&mut self.out, status);
         let mut dated = false;
         for (name, value) in passing(&read.fields, passage) {
