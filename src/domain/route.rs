@@ -337,22 +337,31 @@ pub fn folded_name(name: &[u8]) -> String {
 
 /// The same, into memory that is used again: a request has many names.
 pub fn fold_name<'m>(name: &[u8], memory: &'m mut Vec<u8>) -> &'m str {
-    memory.clear();
-    let mut gap = false;
-    for byte in name {
-        let byte = byte.to_ascii_lowercase();
-        if byte.is_ascii_lowercase() || byte.is_ascii_digit() {
-            if gap && !memory.is_empty() {
-                memory.push(b'-');
-            }
-            gap = false;
-            memory.push(byte);
-        } else {
-            gap = true;
-        }
-    }
+    memory.resize(name.len(), 0);
+    // Folding makes nothing longer.
+    let folded = fold_into(name, memory).unwrap_or_default();
     // Nothing but letters, digits and hyphens was put there.
-    std::str::from_utf8(memory).unwrap_or_default()
+    std::str::from_utf8(folded).unwrap_or_default()
+}
+
+/// The same, into memory of a fixed size; `None` when there is not enough of it.
+#[must_use]
+pub fn fold_into<'m>(name: &[u8], memory: &'m mut [u8]) -> Option<&'m [u8]> {
+    let (mut length, mut gap) = (0, false);
+    for byte in name {
+        if !byte.is_ascii_alphanumeric() {
+            gap = length > 0;
+            continue;
+        }
+        if gap {
+            *memory.get_mut(length)? = b'-';
+            length += 1;
+            gap = false;
+        }
+        *memory.get_mut(length)? = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    memory.get(..length)
 }
 
 #[cfg(test)]

@@ -126,8 +126,11 @@ impl<'a> Target<'a> {
             None => (raw, None),
         };
         let even = |byte: u8| plain_byte(byte) || byte.is_ascii_uppercase();
-        if path.bytes().all(even) && !path.contains("//") && !path.contains("/.") {
-            let dotted = path.contains("./") || path.ends_with('.');
+        let next_to = |first: u8, second: u8| {
+            path.bytes().zip(path.bytes().skip(1)).any(|(one, next)| one == first && next == second)
+        };
+        if path.bytes().all(even) && !next_to(b'/', b'/') && !next_to(b'/', b'.') {
+            let dotted = next_to(b'.', b'/') || path.ends_with('.');
             return Ok(Self {
                 path: Cow::Borrowed(path),
                 query,
@@ -347,18 +350,22 @@ pub fn host(raw: &[u8]) -> Result<(Cow<'_, str>, Option<u16>), Ambiguous> {
         None => (raw, None),
     };
     let bare = name.strip_suffix('.').unwrap_or(name);
-    let fine = !bare.is_empty()
-        && bare.len() <= 253
-        && bare.split('.').all(|label| !label.is_empty() && label.len() <= 63)
-        && bare.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-    if !fine {
+    if bare.len() > 253 {
         return Err(Ambiguous::Host);
     }
-    let name = if bare.bytes().any(|b| b.is_ascii_uppercase()) {
-        Cow::Owned(bare.to_ascii_lowercase())
-    } else {
-        Cow::Borrowed(bare)
-    };
+    let (mut label, mut upper) = (0, false);
+    for byte in bare.bytes() {
+        label = match byte {
+            b'.' if (1..=63).contains(&label) => 0,
+            b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => label + 1,
+            _ => return Err(Ambiguous::Host),
+        };
+        upper |= byte.is_ascii_uppercase();
+    }
+    if !(1..=63).contains(&label) {
+        return Err(Ambiguous::Host);
+    }
+    let name = if upper { Cow::Owned(bare.to_ascii_lowercase()) } else { Cow::Borrowed(bare) };
     Ok((name, port))
 }
 

@@ -11,10 +11,10 @@ use super::rewrite::returned;
 use super::serve::Thread;
 use super::upstream::Link;
 use super::view::{Field, Length};
-use super::wire::Malformed;
+use super::wire::{self, Malformed};
 use super::{hygiene, multiplex};
 use crate::domain::Timestamp;
-use crate::domain::route::{Protocol, Upstream};
+use crate::domain::route::{Protocol, Upstream, fold_name};
 use crate::net::{blames_tls, is_forbidden};
 
 /// Why there is no answer of the upstream.
@@ -106,7 +106,8 @@ pub(super) async fn open<'a>(
             return Ok((to, link));
         }
         let within = spec.connect_timeout.std();
-        let error = match choice.connect(&thread.gate, to, spec.pool.author, within).await {
+        // In a box, for it is rare.
+        let error = match Box::pin(choice.connect(&thread.gate, to, spec.pool.author, within)).await {
             Ok(link) => return Ok((to, link)),
             Err(error) => error,
         };
@@ -167,20 +168,25 @@ pub(super) fn write(head: &Head<'_>, to: &Upstream, length: Length) -> Result<Ve
         return Err(Failure::Head);
     }
     put(&[head.method.as_bytes(), b" ", head.target.as_bytes(), b" HTTP/1.1\r\nhost: "]);
-    match &head.host {
-        Some(host) => put(&[host.as_bytes()]),
+    match head.host {
+        Some((host, None)) => put(&[host.as_bytes()]),
+        Some((host, Some(port))) => {
+            put(&[host.as_bytes(), b":", itoa::Buffer::new().format(port).as_bytes()]);
+        }
         None if to.port == to.usual_port() => put(&[to.host.as_bytes()]),
-        None => put(&[to.host.as_bytes(), b":", to.port.to_string().as_bytes()]),
+        None => put(&[to.host.as_bytes(), b":", itoa::Buffer::new().format(to.port).as_bytes()]),
     }
     put(&[b"\r\n"]);
     match length {
         Length::Chunked => put(&[b"transfer-encoding: chunked\r\n"]),
         length if length.nothing() && matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "DELETE") => {}
         Length::Nothing => put(&[b"content-length: 0\r\n"]),
-        Length::Exact(length) => put(&[b"content-length: ", length.to_string().as_bytes(), b"\r\n"]),
+        Length::Exact(length) => {
+            put(&[b"content-length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
+        }
     }
     for (name, value) in head.fields() {
-        if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        if !wire::is_value(value) {
             return Err(Failure::Head);
         }
         put(&[name, b": ", value, b"\r\n"]);
@@ -215,13 +221,14 @@ pub(super) fn passing<'p>(fields: &[Field<'p>], passage: &Passage<'p>) -> Vec<(&
     // Judged after all changes: whatever a route sets, an answer for somebody stays private.
     let said = passing.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"cache-control"));
     let closed = private.then(|| hygiene::private(said.map(|(_, value)| value.as_ref()))).flatten();
+    let mut memory = Vec::with_capacity(64);
     passing.retain(|(name, value)| {
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        let ours = is("content-length")
-            || (private && hygiene::targets_caches(name))
-            || (closed.is_some() && is("cache-control"));
-        !ours && hygiene::answer_passes(name, value, &listed)
+        let folded = fold_name(name, &mut memory);
+        let ours = name.eq_ignore_ascii_case(b"content-length")
+            || (private && hygiene::targets_caches(folded))
+            || (closed.is_some() && name.eq_ignore_ascii_case(b"cache-control"));
+        !ours && hygiene::answer_passes(folded, value, &listed)
     });
-    passing.extend(closed.map(|value| (&b"cache-control"[..], Cow::Owned(value))));
+    passing.extend(closed.map(|value| (&b"cache-control"[..], value)));
     passing
 }

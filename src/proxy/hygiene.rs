@@ -43,25 +43,33 @@ pub(super) fn cookies(view: &View<'_>) -> Vec<u8> {
 
 /// A `Cookie` field without our cookies; the others byte for byte. `None` when nothing is left.
 fn without_ours(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !cookie::pairs(value).any(|(name, _)| cookie::ours(name)) {
-        return Some(Cow::Borrowed(value));
+    let is_ours = |part: &[u8]| cookie::ours(cookie::halves(part).0);
+    // Where the first of ours begins; what lies before it stays as it is.
+    let mut before = 0;
+    let mut parts = cookie::parts(value);
+    loop {
+        match parts.next() {
+            None => return Some(Cow::Borrowed(value)),
+            Some(part) if is_ours(part) => break,
+            Some(part) => before += part.len() + 1,
+        }
     }
-    let whole = value.split(|byte| *byte == b';');
-    let others: Vec<&[u8]> = whole
-        .zip(cookie::pairs(value))
-        .filter(|(_, (name, _))| !cookie::ours(name))
-        .map(|(pair, _)| pair)
-        .collect();
-    let rest = others.join(&b';');
-    let rest = rest.trim_ascii_start();
-    (!rest.is_empty()).then(|| Cow::Owned(rest.to_vec()))
+    let mut rest = Vec::with_capacity(value.len());
+    rest.extend_from_slice(value.get(..before.saturating_sub(1)).unwrap_or_default());
+    for part in parts.filter(|part| !is_ours(part)) {
+        if rest.is_empty() {
+            rest.extend_from_slice(part.trim_ascii_start());
+        } else {
+            rest.push(b';');
+            rest.extend_from_slice(part);
+        }
+    }
+    (!rest.is_empty()).then_some(Cow::Owned(rest))
 }
 
-/// Whether a field of an upstream's answer passes to the client. `listed` are the names in its `Connection` fields.
-/// `Trailer` passes, for response trailers do.
-pub(super) fn answer_passes(name: &[u8], value: &[u8], listed: &[String]) -> bool {
-    let mut memory = Vec::with_capacity(64);
-    let folded = fold_name(name, &mut memory);
+/// Whether a field of an upstream's answer passes to the client. `folded` is its name, `listed` are the names in its
+/// `Connection` fields. `Trailer` passes, for response trailers do.
+pub(super) fn answer_passes(folded: &str, value: &[u8], listed: &[String]) -> bool {
     let hop = folded != "trailer" && of_the_hop(folded);
     let cookie_of_ours = folded == "set-cookie" && cookie::ours(cookie_name(value));
     !(hop
@@ -96,8 +104,11 @@ fn cookie_name(set_cookie: &[u8]) -> &[u8] {
 
 /// What `Cache-Control` must say so that no shared cache keeps an answer that was made for somebody; `None` when it says
 /// so already (`PROXY-19`).
-pub(super) fn private<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+pub(super) fn private<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'static, [u8]>> {
     let values: Vec<&[u8]> = values.collect();
+    if values.is_empty() {
+        return Some(Cow::Borrowed(b"private"));
+    }
     let all: Vec<&[u8]> = values.iter().flat_map(|value| directives(value)).collect();
     let name = |directive: &[u8]| {
         directive.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii().to_ascii_lowercase()
@@ -113,7 +124,7 @@ pub(super) fn private<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<
     });
     // A quote that does not end could hide anything behind it.
     if values.iter().any(|value| value.split(|byte| *byte == b'"').count() % 2 == 0) {
-        return Some(b"no-store".to_vec());
+        return Some(Cow::Borrowed(b"no-store"));
     }
     if closed && !all.iter().any(|directive| shared(directive)) {
         return None;
@@ -122,7 +133,7 @@ pub(super) fn private<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<
     if !closed {
         kept.insert(0, b"private");
     }
-    Some(kept.join(&b", "[..]))
+    Some(Cow::Owned(kept.join(&b", "[..])))
 }
 
 /// The directives of a `Cache-Control` field; a comma in quotes separates nothing.
@@ -137,9 +148,9 @@ fn directives(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|part| !part.is_empty())
 }
 
-/// Whether a field would let a cache in front of us keep an answer in spite of `Cache-Control` (RFC 9213).
-pub(super) fn targets_caches(name: &[u8]) -> bool {
-    let folded = folded_name(name);
+/// Whether a field would let a cache in front of us keep an answer in spite of `Cache-Control` (RFC 9213). Takes a folded
+/// name.
+pub(super) fn targets_caches(folded: &str) -> bool {
     folded.ends_with("cdn-cache-control") || folded == "surrogate-control"
 }
 
@@ -318,8 +329,9 @@ mod tests {
 
     #[test]
     fn proxy_22_sess_15_upstreams_set_none_of_our_cookies_and_none_of_our_fields() {
-        let passes =
-            |name: &str, value: &str| answer_passes(name.as_bytes(), value.as_bytes(), &["x-hop".to_owned()]);
+        let passes = |name: &str, value: &str| {
+            answer_passes(&folded_name(name.as_bytes()), value.as_bytes(), &["x-hop".to_owned()])
+        };
         for cookie in [
             "cardea=t; Path=/",
             "__Host-cardea=t",
@@ -355,7 +367,7 @@ mod tests {
     #[test]
     fn proxy_19_answers_to_somebody_are_private() {
         let said = |values: &[&str]| {
-            private(values.iter().map(|v| v.as_bytes())).map(|v| String::from_utf8(v).unwrap())
+            private(values.iter().map(|v| v.as_bytes())).map(|v| String::from_utf8(v.into_owned()).unwrap())
         };
         for fine in [
             &["private"][..],
@@ -380,9 +392,9 @@ mod tests {
             assert_eq!(said(values).as_deref(), Some(result), "{values:?}");
         }
         assert!(
-            targets_caches(b"cdn-cache-control")
-                && targets_caches(b"cloudflare-cdn-cache-control")
-                && !targets_caches(b"cache-control")
+            targets_caches("cdn-cache-control")
+                && targets_caches("cloudflare-cdn-cache-control")
+                && !targets_caches("cache-control")
         );
     }
 }

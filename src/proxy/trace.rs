@@ -19,7 +19,7 @@ const WHOLE: usize = 55;
 /// A trace.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Trace<'a> {
-    parent: Cow<'a, str>,
+    parent: Cow<'a, [u8]>,
     /// Whether what the client says besides passes too.
     state: bool,
 }
@@ -28,19 +28,19 @@ impl<'a> Trace<'a> {
     /// Of a request. `request_id` is a UUID as text.
     pub(super) fn of(view: &View<'a>, request_id: &str) -> Self {
         match view.single(PARENT).filter(|text| well_formed(text)) {
-            Some(parent) => Self { parent: Cow::Borrowed(parent), state: well_formed_state(view) },
+            Some(parent) => Self { parent: Cow::Borrowed(parent.as_bytes()), state: well_formed_state(view) },
             None => Self { parent: Cow::Owned(begun(request_id)), state: false },
         }
     }
 
     /// `traceparent`, for the upstream.
-    pub(super) fn parent(self) -> Cow<'a, str> {
+    pub(super) fn parent(self) -> Cow<'a, [u8]> {
         self.parent
     }
 
     /// The trace's id, for the log.
     pub(super) fn id(&self) -> &str {
-        self.parent.get(3..35).unwrap_or_default()
+        self.parent.get(3..35).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default()
     }
 
     /// Whether a field of the client's is not passed on as it is: `traceparent` comes besides, and so perhaps does not
@@ -52,14 +52,18 @@ impl<'a> Trace<'a> {
 }
 
 /// A trace that begins here: unsampled, for nobody records it.
-fn begun(request_id: &str) -> String {
-    let digits = || request_id.chars().filter(char::is_ascii_hexdigit);
-    let mut parent = String::with_capacity(WHOLE);
-    parent.push_str("00-");
-    parent.extend(digits());
-    parent.push('-');
-    parent.extend(digits().skip(16));
-    parent.push_str("-00");
+fn begun(request_id: &str) -> Vec<u8> {
+    let mut parent = Vec::with_capacity(WHOLE);
+    parent.extend_from_slice(b"00-");
+    let mut put = |part: Option<&str>| parent.extend_from_slice(part.unwrap_or_default().as_bytes());
+    // Without its hyphens; then the half of it that is chance.
+    for part in [0..8, 9..13, 14..18, 19..23, 24..36] {
+        put(request_id.get(part));
+    }
+    put(Some("-"));
+    put(request_id.get(19..23));
+    put(request_id.get(24..36));
+    put(Some("-00"));
     parent
 }
 
@@ -128,7 +132,7 @@ mod tests {
         let state = !trace.drops(b"TraceState");
         assert!(trace.drops(b"Traceparent") && !trace.drops(b"accept"));
         assert_eq!(trace.id().len(), 32);
-        (trace.parent().into_owned(), state)
+        (String::from_utf8(trace.parent().into_owned()).unwrap(), state)
     }
 
     #[test]

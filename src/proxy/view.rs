@@ -185,14 +185,6 @@ impl Asked<'_> {
     pub(super) fn cookies(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.view.values("cookie")
     }
-
-    /// The `Host` that an upstream is told: as received, written in the one way.
-    pub(super) fn authority(&self) -> String {
-        match self.port {
-            Some(port) => format!("{}:{port}", self.host),
-            None => self.host.to_string(),
-        }
-    }
 }
 
 /// The elements of a comma-separated field.
@@ -202,6 +194,9 @@ pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
 
 /// Authority and the rest of a target in absolute form.
 fn absolute(target: &str) -> Option<(&str, &str)> {
+    if target.starts_with('/') {
+        return None;
+    }
     let (scheme, rest) = target.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
@@ -245,9 +240,12 @@ mod tests {
     fn read(method: &str, target: &str, fields: &[(&str, &str)]) -> Result<(String, String), Unreadable> {
         let fields: Vec<Field<'_>> =
             fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        view(method, target, &fields)
-            .read(&[])
-            .map(|asked| (asked.authority(), asked.target.forwarded().into_owned()))
+        view(method, target, &fields).read(&[]).map(|asked| {
+            (
+                asked.port.map_or(asked.host.to_string(), |port| format!("{}:{port}", asked.host)),
+                asked.target.forwarded().into_owned(),
+            )
+        })
     }
 
     const HOST: (&str, &str) = ("host", "a.example");

@@ -153,7 +153,7 @@ pub(super) fn is_mark(byte: u8) -> bool {
 }
 
 /// A field's value with the white space around it (RFC 9110 §5.5): no control characters but the tab.
-fn is_value(bytes: &[u8]) -> bool {
+pub(in crate::proxy) fn is_value(bytes: &[u8]) -> bool {
     // Summed up without a branch, so that many bytes are looked at in one step.
     let control = |byte: u8| u8::from(byte < b' ' && byte != b'\t') | u8::from(byte == 0x7f);
     bytes.iter().fold(0, |found, byte| found | control(*byte)) == 0

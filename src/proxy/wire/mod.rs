@@ -8,7 +8,7 @@ mod body;
 mod head;
 
 pub(super) use body::Body;
-pub(super) use head::{Ends, Head, Request, Response, fields};
+pub(super) use head::{Ends, Head, Request, Response, fields, is_value};
 
 /// Why bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
