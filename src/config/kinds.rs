@@ -17,7 +17,7 @@ use super::settings::{self, DataPlane, LogFormat, MfaRequire, PublicUrl, Scheme}
 use super::tree::{Key, Node, Spot, Value};
 use crate::domain::policy::{self, How, Needs, PathPattern, Who};
 use crate::domain::pool::Balance;
-use crate::domain::provider::{Algorithm, Provision, ResponseMode};
+use crate::domain::provider::{Algorithm, Audience, Provision, ResponseMode};
 use crate::domain::role::Scope;
 use crate::domain::route::{Fact, Protocol, Transport, Upstream};
 use crate::domain::target::{self, Target, Unusual};
@@ -81,8 +81,11 @@ words! {
     ClientAuth {
         "client_secret_basic" => ClientAuth::Basic,
         "client_secret_post" => ClientAuth::Post,
+        "private_key_jwt" => ClientAuth::Key,
         "none" => ClientAuth::None,
-    } later { "private_key_jwt" }
+    } later {}
+    Audience { "issuer" => Audience::Issuer, "token_endpoint" => Audience::TokenEndpoint } later {}
+    GroupsOverage { "refuse" => GroupsOverage::Refuse, "graph" => GroupsOverage::Graph } later {}
     IdpType { "oidc" => IdpType } later { "saml" }
     Provision {
         "off" => Provision::Off,
@@ -141,8 +144,16 @@ pub(super) enum FactorMethod {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientAuth {
     Basic,
+    Key,
     None,
     Post,
+}
+
+/// What is done about more groups than fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GroupsOverage {
+    Graph,
+    Refuse,
 }
 
 /// What a provider speaks: there is one choice so far.

@@ -3,13 +3,16 @@
 use super::Code;
 use super::catalogue::{Catalogue, once};
 use super::desk::Desk;
-use super::kinds::{Allow, ClientAuth, SecretPlace, SecretRef};
+use super::kinds::{Allow, ClientAuth, GroupsOverage, SecretPlace, SecretRef};
 use super::raw;
 use super::read::{Maybe, Written};
 use super::secrets::Care;
 use super::settings::Reach;
 use super::tree::Spot;
-use crate::domain::provider::{Algorithm, Attributes, ClaimPath, ClientProof, Provider, Rule, Test};
+use crate::crypto::client_key::ClientKey;
+use crate::domain::provider::{
+    Algorithm, Attributes, ClaimPath, ClientProof, KeyProof, Overage, Provider, Rule, Test,
+};
 use crate::domain::role::{BUILT_IN, Scope};
 use crate::domain::{Hostname, PlacePath, Secret, Slug, Span};
 
@@ -57,7 +60,9 @@ fn provider(
             .help("leave default_tenant out, or tenant, if it is a provider of everybody");
     }
     issuer(raw, root, desk);
-    let client = client(raw, desk)?;
+    let client = client(raw, desk);
+    let tls = super::tls::provider(&raw.ca, desk);
+    let (client, tls) = (client?, tls?);
     domains(raw, catalogue, desk);
     if !raw.scopes.iter().any(|scope| scope.value == "openid") {
         desk.fault(Code::Contradiction, raw.spot, "`idp.scopes` lack openid")
@@ -99,6 +104,7 @@ fn provider(
         issuer: raw.issuer.value.0.clone(),
         client_id: raw.client_id.value.clone(),
         client,
+        tls,
         scopes: words(&raw.scopes),
         algorithms: algorithms(raw, desk),
         response_mode: raw.response_mode.value,
@@ -115,6 +121,10 @@ fn provider(
         trust_acr: words(&raw.trust_acr),
         acr_values: words(&raw.acr_values),
         max_age: raw.max_age.0.as_ref().map(|age| age.value),
+        overage: match raw.groups_overage.value {
+            GroupsOverage::Graph => Overage::Graph(raw.graph_url.value.0.trim_end_matches('/').to_owned()),
+            GroupsOverage::Refuse => Overage::Refuse,
+        },
     })
 }
 
@@ -151,6 +161,14 @@ fn client(raw: &raw::Idp, desk: &mut Desk<'_>) -> Option<ClientProof> {
         }
         Some(Secret::new(text.as_str().to_owned()))
     };
+    if raw.client_auth.value == ClientAuth::Key {
+        return key(raw, desk).map(ClientProof::Key);
+    }
+    if let Some(key) = &raw.client_key.0 {
+        desk.hide(key.spot);
+        desk.fault(Code::Contradiction, key.spot, "there is a key, and it proves nothing")
+            .help("write client_auth = \"private_key_jwt\", or leave client_key out");
+    }
     match (raw.client_auth.value, &raw.client_secret.0) {
         (ClientAuth::None, None) => Some(ClientProof::Public),
         (ClientAuth::None, Some(secret)) => {
@@ -159,7 +177,7 @@ fn client(raw: &raw::Idp, desk: &mut Desk<'_>) -> Option<ClientProof> {
                 .help("leave client_secret out, or client_auth = \"none\"");
             None
         }
-        (_, None) => {
+        (ClientAuth::Basic | ClientAuth::Key | ClientAuth::Post, None) => {
             if !desk.torn.contains("idp") {
                 desk.fault(Code::Missing, raw.spot, "`idp.client_secret` is missing").help(
                     "write client_secret = { file = \"…\" }; a public client has client_auth = \"none\"",
@@ -168,8 +186,38 @@ fn client(raw: &raw::Idp, desk: &mut Desk<'_>) -> Option<ClientProof> {
             None
         }
         (ClientAuth::Basic, Some(reference)) => secret(reference, desk).map(ClientProof::Basic),
-        (ClientAuth::Post, Some(reference)) => secret(reference, desk).map(ClientProof::Post),
+        (ClientAuth::Key | ClientAuth::Post, Some(reference)) => {
+            secret(reference, desk).map(ClientProof::Post)
+        }
     }
+}
+
+/// The key of `private_key_jwt`, judged.
+fn key(raw: &raw::Idp, desk: &mut Desk<'_>) -> Option<KeyProof> {
+    if let Some(secret) = &raw.client_secret.0 {
+        desk.hide(secret.spot);
+        desk.fault(Code::Contradiction, secret.spot, "who shows a key has no secret")
+            .help("leave client_secret out, or write client_auth = \"client_secret_basic\"");
+        return None;
+    }
+    let Some(reference) = &raw.client_key.0 else {
+        if !desk.torn.contains("idp") {
+            desk.fault(Code::Missing, raw.spot, "`idp.client_key` is missing")
+                .help("write client_key = { file = \"…\" }: a private key, as PEM");
+        }
+        return None;
+    };
+    let pem = desk.fetch(reference, Care::Group)?;
+    if matches!(reference.place, SecretPlace::Literal(_)) {
+        desk.warn_literal(reference);
+    }
+    let algorithm = raw.client_key_algorithm.0.as_ref().map(|written| written.value);
+    if let Err(bad) = ClientKey::parse(pem.as_bytes(), algorithm) {
+        desk.fault(Code::Certificate, reference.spot, bad.to_string()).help(bad.help());
+        return None;
+    }
+    let pem = Secret::new(pem.as_str().to_owned());
+    Some(KeyProof { pem, algorithm, audience: raw.client_audience.value })
 }
 
 /// Domains whose people are led to a provider are a tenant's own: anybody else's could be promised away.

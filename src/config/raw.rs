@@ -1,15 +1,15 @@
 //! The format of the file, section by section. The comments here are the documentation that people read.
 
 use super::kinds::{
-    Allow, ClientAuth, FactorMethod, FilePath, HeaderLines, HeaderName, Headers, HostCase, IdpType, Issuer,
-    Label, Landing, LogLevel, Method, NamedNetworks, Permissions, Prefix, ProbePath, SecretRef, SiteOrigin,
-    TenantRef, TlsMode, To, UnusualName,
+    Allow, ClientAuth, FactorMethod, FilePath, GroupsOverage, HeaderLines, HeaderName, Headers, HostCase,
+    IdpType, Issuer, Label, Landing, LogLevel, Method, NamedNetworks, Permissions, Prefix, ProbePath,
+    SecretRef, SiteOrigin, TenantRef, TlsMode, To, UnusualName,
 };
 use super::read::{Maybe, Written, section};
 use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
 use crate::domain::policy::{How, Needs, PathPattern, Who};
 use crate::domain::pool::Balance;
-use crate::domain::provider::{Algorithm, Provision, ResponseMode};
+use crate::domain::provider::{Algorithm, Audience, Provision, ResponseMode};
 use crate::domain::role::Scope;
 use crate::domain::route::Protocol;
 use crate::domain::{Hostname, PlacePath, Slug, Span};
@@ -317,8 +317,19 @@ section! {
         client_id: Written<String>,
         /// How it proves that: `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
         client_secret: Maybe<SecretRef>,
-        /// How the secret is shown: `client_secret_basic`, `client_secret_post`, or `none` for a public client.
+        /// How that is shown: `client_secret_basic`, `client_secret_post`, `private_key_jwt` with `client_key`, or `none` for a public
+        /// client.
         client_auth: Written<ClientAuth> = "client_secret_basic",
+        /// The private key of `private_key_jwt`, as PEM: `{ file = "…" }`. The provider finds its public half at
+        /// `PUBLIC_URL/auth/oidc/NAME/jwks.json`; a certificate in the same file is named to it (`x5t#S256`).
+        client_key: Maybe<SecretRef>,
+        /// What an RSA key signs with: `RS256` unless this says otherwise. Other keys have one algorithm.
+        client_key_algorithm: Maybe<Written<Algorithm>>,
+        /// Whom the signed proof names as its reader: the `issuer`, or the address of the `token_endpoint` where the provider wants that,
+        /// as Microsoft Entra and Okta do.
+        client_audience: Written<Audience> = "issuer",
+        /// The authorities that may vouch for the provider's certificate, as a PEM file, in place of those of the machine.
+        ca: Maybe<Written<FilePath>>,
         /// What is asked for.
         scopes: Vec<Written<String>> = ["openid", "email", "profile"],
         /// Signature algorithms of ID tokens that are taken: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`,
@@ -345,6 +356,11 @@ section! {
         acr_values: Vec<Written<String>> = [],
         /// How long ago people may have signed in at the provider.
         max_age: Maybe<Written<Span>>,
+        /// What happens when the provider leaves `groups` out because there are too many: `refuse` the sign-in, or ask Microsoft
+        /// `graph` for them, with the person's own token.
+        groups_overage: Written<GroupsOverage> = "refuse",
+        /// Where Microsoft Graph is.
+        graph_url: Written<Issuer> = "https://graph.microsoft.com",
     }
 }
 

@@ -100,17 +100,7 @@ fn covered(root: &raw::Root, identities: &[Arc<Identity>], mode: Spot, desk: &mu
 /// How a route's upstreams are verified. `None` when something is wrong; the desk has the fault.
 pub(super) fn upstream(raw: Option<&raw::UpstreamTls>, desk: &mut Desk<'_>) -> Option<Arc<UpstreamTls>> {
     let Some(raw) = raw else { return Some(Arc::default()) };
-    let ca = match &raw.ca.0 {
-        None => None,
-        Some(path) => {
-            let pem = file(path, desk)?;
-            if let Err(bad) = Authorities::parse(&pem) {
-                wrong(&bad, path.spot, desk);
-                return None;
-            }
-            Some(pem)
-        }
-    };
+    let ca = authorities(&raw.ca, desk)?;
     let identity = if raw.cert.0.is_none() && raw.key.0.is_none() {
         None
     } else {
@@ -126,6 +116,25 @@ pub(super) fn upstream(raw: Option<&raw::UpstreamTls>, desk: &mut Desk<'_>) -> O
     id.part(key);
     id.part(server_name.as_ref().map_or("", |name| name.as_str()).as_bytes());
     Some(Arc::new(UpstreamTls { id: id.finish(), ca, identity, server_name }))
+}
+
+/// How an identity provider is verified: by authorities of its own, or by those of the machine.
+pub(super) fn provider(ca: &Maybe<Written<FilePath>>, desk: &mut Desk<'_>) -> Option<Arc<UpstreamTls>> {
+    let Some(ca) = authorities(ca, desk)? else { return Some(Arc::default()) };
+    let mut id = Hasher::new();
+    id.part(&ca);
+    Some(Arc::new(UpstreamTls { id: id.finish(), ca: Some(ca), identity: None, server_name: None }))
+}
+
+/// A file with authorities, if one is named.
+fn authorities(path: &Maybe<Written<FilePath>>, desk: &mut Desk<'_>) -> Option<Option<Vec<u8>>> {
+    let Some(path) = &path.0 else { return Some(None) };
+    let pem = file(path, desk)?;
+    if let Err(bad) = Authorities::parse(&pem) {
+        wrong(&bad, path.spot, desk);
+        return None;
+    }
+    Some(Some(pem))
 }
 
 /// Reads both halves.

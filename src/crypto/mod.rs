@@ -1,6 +1,7 @@
 //! Hashes, seals, tokens and signatures. No I/O; chance comes in as an argument.
 
 pub mod certificate;
+pub mod client_key;
 pub mod development;
 pub mod digest;
 pub mod keyring;

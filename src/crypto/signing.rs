@@ -75,7 +75,7 @@ impl SigningKey {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the library signs with no other source than its own")]
-fn random() -> SystemRandom {
+pub(super) fn random() -> SystemRandom {
     SystemRandom::new()
 }
 

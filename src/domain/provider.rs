@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use std::sync::Arc;
+
 use super::policy::Source;
+use super::route::UpstreamTls;
 use super::{Hostname, PlacePath, Secret, Slug, Span};
 
 /// The claims that a provider made about somebody, after every check.
@@ -27,6 +30,8 @@ pub struct Provider {
     pub client_id: String,
     /// How we prove that.
     pub client: ClientProof,
+    /// How it proves to us who it is.
+    pub tls: Arc<UpstreamTls>,
     /// What is asked for.
     pub scopes: Vec<String>,
     /// Signature algorithms that are taken.
@@ -51,6 +56,8 @@ pub struct Provider {
     pub acr_values: Vec<String>,
     /// How long ago the person may have signed in there.
     pub max_age: Option<Span>,
+    /// What happens when somebody has more groups than fit into a token.
+    pub overage: Overage,
 }
 
 // A secret compares in constant time and is otherwise like any other value.
@@ -61,10 +68,41 @@ impl Eq for Provider {}
 pub enum ClientProof {
     /// `client_secret_basic`.
     Basic(Secret<String>),
+    /// `private_key_jwt`.
+    Key(KeyProof),
     /// `none`: a public client; PKCE alone ties the code to us.
     Public,
     /// `client_secret_post`.
     Post(Secret<String>),
+}
+
+/// A key of ours that signs who we are, for one provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyProof {
+    /// The key, as PEM; judged when it was read.
+    pub pem: Secret<String>,
+    /// What it signs with, where a key can sign with several.
+    pub algorithm: Option<Algorithm>,
+    /// For whom the proof is.
+    pub audience: Audience,
+}
+
+/// Whom a proof of ours names as its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The issuer: no other provider can take the proof for one that is meant for it.
+    Issuer,
+    /// The address of the token endpoint, as the provider writes it.
+    TokenEndpoint,
+}
+
+/// What happens when a provider says that somebody has more groups than fit into a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Overage {
+    /// They are asked of Microsoft Graph at this address, with the person's own token.
+    Graph(String),
+    /// The sign-in is refused.
+    Refuse,
 }
 
 /// A signature algorithm for ID tokens (RFC 7518 §3.1, RFC 8037). Never `none`, never one with a shared secret.
@@ -346,6 +384,7 @@ mod tests {
             issuer: "https://idp.example".into(),
             client_id: "cardea".into(),
             client: ClientProof::Public,
+            tls: Arc::default(),
             scopes: Vec::new(),
             algorithms: vec![Algorithm::Rs256],
             response_mode: ResponseMode::Query,
@@ -358,6 +397,7 @@ mod tests {
             trust_acr: vec!["https://refeds.org/profile/mfa".into()],
             acr_values: Vec::new(),
             max_age: None,
+            overage: Overage::Refuse,
         }
     }
 

@@ -4,23 +4,21 @@
 //! Nothing is asked of a provider before somebody signs in with it, so one that is down keeps nobody from anything else.
 //! Whatever a provider answers is bounded by `outbound` and judged by `protocol::oidc`.
 
+mod complete;
 mod known;
+mod proof;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request};
-use openidconnect::core::{CoreClient, CoreJsonWebKeySet};
-use openidconnect::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, HttpRequest, HttpResponse, IssuerUrl,
-    PkceCodeVerifier, RedirectUrl, TokenUrl,
-};
+use http::Request;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use serde_json::Value;
 
-use crate::domain::provider::{Claims, ClientProof, Provider};
-use crate::domain::{Secret, Slug, Span, Timestamp};
+use crate::domain::provider::{Claims, Provider};
+use crate::domain::{Slug, Span, Timestamp};
 use crate::outbound::{self, Allowed, Answer, Outbound};
 use crate::protocol::oidc::{self, Expected, Keys, Metadata, Refused, Tokens};
 
@@ -107,7 +105,7 @@ pub struct Redemption<'a> {
 
 /// Every provider of the configuration, and what is known of each.
 pub struct Federation {
-    outbound: Outbound,
+    outbound: Arc<Outbound>,
     providers: ArcSwap<Vec<Arc<Provider>>>,
     known: Mutex<HashMap<(Slug, String), Arc<Known>>>,
 }
@@ -117,7 +115,7 @@ impl Federation {
     #[must_use]
     pub fn new(outbound: Outbound, providers: Vec<Provider>) -> Self {
         let providers = ArcSwap::from_pointee(shared(providers));
-        Self { outbound, providers, known: Mutex::default() }
+        Self { outbound: Arc::new(outbound), providers, known: Mutex::default() }
     }
 
     /// Takes another configuration. What was known of providers whose issuer stays is kept.
@@ -159,7 +157,7 @@ impl Federation {
     /// # Errors
     /// When it does not answer, or says what cannot be.
     pub async fn metadata(&self, provider: &Provider, now: Timestamp) -> Result<Arc<Metadata>, Trouble> {
-        self.known(provider).metadata(&self.outbound, &provider.issuer, now).await
+        self.known(provider).metadata(&self.outbound, provider, now).await
     }
 
     /// A provider's keys.
@@ -168,7 +166,13 @@ impl Federation {
     /// When it does not answer, or none of them can verify anything.
     pub async fn keys(&self, provider: &Provider, now: Timestamp) -> Result<Arc<Keys>, Trouble> {
         let metadata = self.metadata(provider, now).await?;
-        self.known(provider).keys(&self.outbound, &metadata, now).await
+        self.known(provider).keys(&self.outbound, provider, &metadata, now).await
+    }
+
+    /// Our public keys for a provider to which we prove with one who we are.
+    #[must_use]
+    pub fn client_keys(&self, name: &str) -> Option<Value> {
+        proof::published(&*self.named(name)?)
     }
 
     /// Turns a code into an identity: the token endpoint, the ID token, and `UserInfo` where the token lacks something.
@@ -191,24 +195,25 @@ impl Federation {
             nonce: with.nonce,
             algorithms: &provider.algorithms,
             access_token: tokens.access_token.expose(),
+            code: Some(with.code),
             max_age: with.max_age,
             acr: &provider.acr_values,
             now: with.now,
         };
         let known = self.known(provider);
-        let keys = known.keys(&self.outbound, &metadata, with.now).await?;
+        let keys = known.keys(&self.outbound, provider, &metadata, with.now).await?;
         let raw = tokens.id_token.expose();
         let verified = match oidc::verify(raw, &keys, &expected) {
             // New keys, perhaps under old names (`OIDC-14`): looked at once.
             Err(refused) if refused.keys_may_be_old => {
-                match known.renewed(&self.outbound, &metadata, &keys, with.now).await? {
+                match known.renewed(&self.outbound, provider, &metadata, &keys, with.now).await? {
                     Some(keys) => oidc::verify(raw, &keys, &expected)?,
                     None => return Err(refused.into()),
                 }
             }
             other => other?,
         };
-        let claims = self.complete(provider, &metadata, verified.claims(), &tokens, with.now).await?;
+        let claims = self.complete(provider, &metadata, &verified, &tokens, &expected).await?;
         Ok(Identity { subject: verified.subject().to_owned(), claims, auth_time: verified.auth_time() })
     }
 
@@ -219,92 +224,11 @@ impl Federation {
         metadata: &Metadata,
         with: &Redemption<'_>,
     ) -> Result<Tokens, Trouble> {
-        let request = token_request(provider, metadata, with)?;
-        let answer = self.outbound.send(request, with.now).await?;
+        let request = proof::token_request(provider, metadata, with)?;
+        let answer = self.outbound.send(request, &provider.tls, with.now).await?;
         Ok(oidc::tokens(answer.status.as_u16(), &answer.media_type, &answer.body)?)
     }
-
-    /// Asks `UserInfo` where the ID token lacks a claim that somebody looks at.
-    async fn complete(
-        &self,
-        provider: &Provider,
-        metadata: &Metadata,
-        claims: &Claims,
-        tokens: &Tokens,
-        now: Timestamp,
-    ) -> Result<Claims, Trouble> {
-        let lacks = provider.wanted().any(|path| path.find(claims).is_none());
-        let claims = match &metadata.userinfo_endpoint {
-            Some(endpoint) if lacks => {
-                let answer = self.userinfo(endpoint, &tokens.access_token, now).await?;
-                oidc::joined(claims.clone(), answer.status.as_u16(), &answer.media_type, &answer.body)?
-            }
-            _ => claims.clone(),
-        };
-        oidc::left_out(provider, &claims)?;
-        Ok(claims)
-    }
-
-    async fn userinfo(
-        &self,
-        endpoint: &str,
-        token: &Secret<String>,
-        now: Timestamp,
-    ) -> Result<Answer, Trouble> {
-        let bad =
-            || Trouble::Refused(Refused::by("userinfo", "the access token or the address cannot be sent"));
-        // In a header, never in an address (RFC 6750 §2.1).
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| bad())?;
-        bearer.set_sensitive(true);
-        let request = Request::builder().method(Method::GET).uri(endpoint).header(AUTHORIZATION, bearer);
-        let request = request.header(ACCEPT, "application/json").body(Vec::new()).map_err(|_| bad())?;
-        Ok(self.outbound.send(request, now).await?)
-    }
 }
-
-/// The request that redeems a code. The library writes it; it is sent by our own client, and the answer is read by our own,
-/// stricter reader (`OIDC-19`).
-fn token_request(
-    provider: &Provider,
-    metadata: &Metadata,
-    with: &Redemption<'_>,
-) -> Result<HttpRequest, Trouble> {
-    let bad = |_| Trouble::Refused(Refused::by("configuration", "an address of this provider is none"));
-    let client = CoreClient::new(
-        ClientId::new(provider.client_id.clone()),
-        IssuerUrl::new(provider.issuer.clone()).map_err(bad)?,
-        CoreJsonWebKeySet::new(Vec::new()),
-    )
-    .set_token_uri(TokenUrl::new(metadata.token_endpoint.clone()).map_err(bad)?)
-    .set_redirect_uri(RedirectUrl::new(with.redirect_uri.to_owned()).map_err(bad)?);
-    let (secret, how) = match &provider.client {
-        ClientProof::Basic(secret) => (Some(secret), AuthType::BasicAuth),
-        ClientProof::Post(secret) => (Some(secret), AuthType::RequestBody),
-        ClientProof::Public => (None, AuthType::RequestBody),
-    };
-    let client = match secret {
-        Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().clone())),
-        None => client,
-    }
-    .set_auth_type(how);
-    let written: Mutex<Option<HttpRequest>> = Mutex::new(None);
-    let take = |request: HttpRequest| {
-        *written.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
-        Err::<HttpResponse, Taken>(Taken)
-    };
-    // Always an error here: the request is what matters.
-    let _ = client
-        .exchange_code(AuthorizationCode::new(with.code.to_owned()))
-        .set_pkce_verifier(PkceCodeVerifier::new(with.verifier.to_owned()))
-        .request(&take);
-    let written = written.into_inner().unwrap_or_else(PoisonError::into_inner);
-    written.ok_or_else(|| Trouble::Refused(Refused::by("configuration", "no request can be made of it")))
-}
-
-/// Says that a request was taken and not sent.
-#[derive(Debug, thiserror::Error)]
-#[error("the request was taken")]
-struct Taken;
 
 fn shared(providers: Vec<Provider>) -> Vec<Arc<Provider>> {
     providers.into_iter().map(Arc::new).collect()
@@ -313,13 +237,17 @@ fn shared(providers: Vec<Provider>) -> Vec<Arc<Provider>> {
 /// A document that a provider publishes.
 async fn document(
     outbound: &Outbound,
+    provider: &Provider,
     address: &str,
     what: &'static str,
     now: Timestamp,
 ) -> Result<Answer, Trouble> {
     let request = Request::builder().uri(address).header(ACCEPT, "application/json").body(Vec::new());
     let request = request.map_err(|_| Refused::by(what, "its address is none"))?;
-    let answer = outbound.send(request, now).await?;
+    let answer = outbound.send(request, &provider.tls, now).await?;
+    if answer.status.is_server_error() || answer.status == http::StatusCode::TOO_MANY_REQUESTS {
+        return Err(Trouble::Away(format!("{what} is answered with status {}", answer.status.as_u16())));
+    }
     if answer.status != http::StatusCode::OK {
         return Err(
             Refused::by(what, format!("it is answered with status {}", answer.status.as_u16())).into()

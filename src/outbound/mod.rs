@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_TYPE, DATE, HOST};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -110,12 +110,15 @@ pub struct Answer {
     pub media_type: String,
     /// The body.
     pub body: Bytes,
+    /// What time it is there, if it says so.
+    pub date: Option<Timestamp>,
+    /// The certificate that it showed, as DER.
+    pub certificate: Option<Vec<u8>>,
 }
 
 /// The guarded client. One connection for each request: these are rare.
 pub struct Outbound {
     connectors: Connectors,
-    tls: Arc<UpstreamTls>,
     allow: ArcSwap<Vec<Allowed>>,
 }
 
@@ -123,7 +126,7 @@ impl Outbound {
     /// With what may be reached besides the open internet.
     #[must_use]
     pub fn new(connectors: Connectors, allow: Vec<Allowed>) -> Self {
-        Self { connectors, tls: Arc::default(), allow: ArcSwap::from_pointee(allow) }
+        Self { connectors, allow: ArcSwap::from_pointee(allow) }
     }
 
     /// Takes other exceptions from now on.
@@ -131,13 +134,18 @@ impl Outbound {
         self.allow.store(Arc::new(allow));
     }
 
-    /// Sends a request and reads the answer, all within [`DEADLINE`].
+    /// Sends a request and reads the answer, all within [`DEADLINE`]. Over TLS the other side proves who it is as `tls` says.
     ///
     /// # Errors
     /// See [`Failed`].
-    pub async fn send(&self, request: Request<Vec<u8>>, now: Timestamp) -> Result<Answer, Failed> {
+    pub async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+        tls: &Arc<UpstreamTls>,
+        now: Timestamp,
+    ) -> Result<Answer, Failed> {
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let within = tokio::time::timeout(DEADLINE, self.exchange(request, &host, now)).await;
+        let within = tokio::time::timeout(DEADLINE, self.exchange(request, &host, tls, now)).await;
         within.unwrap_or_else(|_| Err(Failed::Slow(host)))
     }
 
@@ -145,6 +153,7 @@ impl Outbound {
         &self,
         request: Request<Vec<u8>>,
         host: &str,
+        proof: &Arc<UpstreamTls>,
         now: Timestamp,
     ) -> Result<Answer, Failed> {
         let uri = request.uri().clone();
@@ -169,10 +178,13 @@ impl Outbound {
             .parse()
             .map_err(|_| no_address())?;
         if tls {
-            let secured = self.connectors.secure(stream, host, &self.tls, Protocol::Http1, now).await;
+            let secured = self.connectors.secure(stream, host, proof, Protocol::Http1, now).await;
             let secured =
                 secured.map_err(|why| Failed::Tls { host: host.to_owned(), why: why.to_string() })?;
-            talk(secured, asked, host).await
+            let shown = secured.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let shown = shown.map(|certificate| certificate.to_vec());
+            let answer = talk(secured, asked, host).await?;
+            Ok(Answer { certificate: shown, ..answer })
         } else {
             talk(stream, asked, host).await
         }
@@ -247,6 +259,10 @@ where
     let media_type =
         answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let date =
+        answer.headers().get(DATE).and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
+    let date = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok());
+    let date = date.and_then(|since| i64::try_from(since.as_millis()).ok()).map(Timestamp::from_millis);
     let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {
             Failed::TooLarge(host.to_owned())
@@ -254,7 +270,7 @@ where
             unsound(&error)
         }
     })?;
-    Ok(Answer { status, media_type, body: body.to_bytes() })
+    Ok(Answer { status, media_type, body: body.to_bytes(), date, certificate: None })
 }
 
 /// An address as messages show it: scheme and host, nothing that could be a secret.

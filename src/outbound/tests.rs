@@ -10,7 +10,7 @@ fn client(allow: Vec<Allowed>) -> Outbound {
 
 async fn ask(client: &Outbound, url: &str) -> Result<Answer, Failed> {
     let request = Request::builder().uri(url).body(Vec::new()).unwrap();
-    client.send(request, Timestamp::from_millis(0)).await
+    client.send(request, &Arc::default(), Timestamp::from_millis(0)).await
 }
 
 /// Serves one connection with a text, byte by byte if slow; gives the port.
@@ -67,7 +67,7 @@ async fn oidc_25_what_is_not_on_the_open_internet_is_not_reached() {
     for url in ["file:///etc/passwd", "https://user@127.0.0.1/", "/x", "ftp://127.0.0.1/"] {
         let request = Request::builder().uri(url).body(Vec::new());
         let Ok(request) = request else { continue };
-        let failed = client.send(request, Timestamp::from_millis(0)).await.unwrap_err();
+        let failed = client.send(request, &Arc::default(), Timestamp::from_millis(0)).await.unwrap_err();
         assert!(matches!(failed, Failed::Address(_)), "{url}: {failed}");
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::token::{handle, handle_digest};
 use crate::domain::login::{Proven, Purpose, Stage};
-use crate::domain::provider::{Claims, Provider};
+use crate::domain::provider::{Claims, Provider, ResponseMode};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::{Actor, AuditEvent, LoginName, Outcome, Slug, Span, Timestamp};
 use crate::federation::{Identity, Redemption};
@@ -281,6 +281,7 @@ impl SignIn {
         // Spent, whatever comes of it.
         self.advanced(&mut flow, Stage::Returned, None, visit).await?;
         let provider = self.in_force(provider.as_str(), visit).await?;
+        self.came_as_asked(&provider, browser.is_none(), visit)?;
         self.is_from(&provider, name, response, visit).await?;
         let code = self.code(&provider, response, visit)?;
         let (nonce, verifier) = self.bound_to(state);
@@ -343,6 +344,16 @@ impl SignIn {
         }
         (flow.stage, flow.version) = (stage, flow.version + 1);
         Ok(())
+    }
+
+    /// Whether an answer came in the way that was asked for: no other way is open to anybody.
+    fn came_as_asked(&self, provider: &Provider, posted: bool, visit: &Visit<'_>) -> Result<(), SignInError> {
+        let detail = match (provider.response_mode, posted) {
+            (ResponseMode::FormPost, true) | (ResponseMode::Query, false) => return Ok(()),
+            (ResponseMode::FormPost, false) => "the answer came in the address, and a form was asked for",
+            (ResponseMode::Query, true) => "the answer came by a form, and was asked for in the address",
+        };
+        Err(self.decline(provider, Why::Refused, "callback mode", detail, visit))
     }
 
     /// Whether an answer is the provider's that was asked, before its code goes anywhere (`OIDC-21`, RFC 9207 §2.4).

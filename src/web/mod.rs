@@ -86,6 +86,7 @@ pub fn router(web: Web) -> Router {
             get(portal::federation::answered_bare).post(portal::federation::posted_bare),
         )
         .route("/auth/finish", get(portal::federation::finish))
+        .route("/auth/oidc/{provider}/jwks.json", get(portal::federation::client_keys))
         .route("/apps", get(portal::apps::launcher))
         .route("/me", get(portal::account::overview))
         .route("/me/security", get(portal::account::overview))

@@ -56,6 +56,7 @@ impl Desk<'_> {
             provider.rules.iter().enumerate().map(|(at, rule)| words(at, rule)).collect();
         let client = match provider.client {
             ClientProof::Basic(_) => "client_secret_basic",
+            ClientProof::Key(_) => "private_key_jwt",
             ClientProof::Post(_) => "client_secret_post",
             ClientProof::Public => "none",
         };

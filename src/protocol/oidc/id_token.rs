@@ -1,22 +1,22 @@
 //! Every check of an ID token (`OpenID` Connect Core §3.1.3.7, RFC 8725).
 
-use std::str::FromStr as _;
+use serde_json::Value;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
-use openidconnect::{
-    AccessToken, AccessTokenHash, ClaimsVerificationError, ClientId, IssuerUrl, Nonce,
-    SignatureVerificationError,
-};
-use serde_json::{Map, Value};
-
-use super::{Keys, Refused, json, quoted};
+use super::jws::{self, Checks, Signed};
+use super::{Keys, Refused, quoted};
 use crate::domain::provider::{Algorithm, Claims};
 use crate::domain::{Span, Timestamp};
 
-/// The most bytes of a token.
-const MOST: usize = 256 * 1024;
+const CHECKS: Checks = Checks {
+    algorithm: "id token algorithm",
+    claims: "id token claims",
+    form: "id token form",
+    header: "id token header",
+    key: "id token key",
+    signature: "id token signature",
+    size: "id token size",
+    typ: "id token type",
+};
 /// How far clocks may differ.
 const SKEW: Span = Span::seconds(60);
 /// How old a token may be that comes straight from the provider.
@@ -34,6 +34,8 @@ pub struct Expected<'a> {
     pub algorithms: &'a [Algorithm],
     /// The token that came with it.
     pub access_token: &'a str,
+    /// The code that it was given for, if it was given for one.
+    pub code: Option<&'a str>,
     /// How long ago the person may have signed in.
     pub max_age: Option<Span>,
     /// Contexts one of which must have been met, if any are demanded.
@@ -75,172 +77,27 @@ impl Verified {
 /// # Errors
 /// With the first check that it does not pass.
 pub fn verify(raw: &str, keys: &Keys, expected: &Expected<'_>) -> Result<Verified, Refused> {
-    if raw.len() > MOST {
-        return Err(Refused::by("id token size", format!("it has more than {MOST} bytes")));
-    }
-    let parts: Vec<&str> = raw.split('.').collect();
-    let (header, payload) = match parts.as_slice() {
-        [header, payload, _] => (decoded(header)?, decoded(payload)?),
-        [_, _, _, _, _] => {
-            return Err(Refused::by(
-                "id token form",
-                "it is encrypted, which is not supported; have the provider only sign it",
-            ));
-        }
-        _ => return Err(Refused::by("id token form", "it is no signed token")),
-    };
-    let header = json::object(&header, "id token header")?;
-    let algorithm = algorithm(&header, expected)?;
-    let kid = kid(&header)?;
-    let claims = json::object(&payload, "id token claims")?;
-    // Signed first: nothing that a stranger wrote is worth a word about.
-    signed(raw, kid, algorithm, keys, expected)?;
-    judge(&claims, expected)?;
+    let signed = jws::verified(raw, &CHECKS, &["JWT"], expected.algorithms, keys)?;
+    judge(&signed.claims, expected)?;
+    hashed(&signed, "at_hash", "id token at_hash", Some(expected.access_token))?;
+    hashed(&signed, "c_hash", "id token c_hash", expected.code)?;
+    let claims = signed.claims;
     let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
     let auth_time = moment(&claims, "auth_time")?;
     Ok(Verified { subject, claims, auth_time })
 }
 
-fn decoded(part: &str) -> Result<Vec<u8>, Refused> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refused::by("id token form", "a part of it is not base64url"))
-}
-
-fn algorithm(header: &Map<String, Value>, expected: &Expected<'_>) -> Result<Algorithm, Refused> {
-    let named = header.get("alg").and_then(Value::as_str);
-    let found = expected.algorithms.iter().find(|one| Some(one.as_str()) == named);
-    let algorithm = *found.ok_or_else(|| {
-        let taken: Vec<&str> = expected.algorithms.iter().map(|one| one.as_str()).collect();
-        let detail =
-            format!("it is signed with {}; taken are {}", quoted(named.unwrap_or("")), taken.join(", "));
-        Refused::by("id token algorithm", detail)
-    })?;
-    if header.contains_key("crit") {
-        return Err(Refused::by("id token header", "it has critical extensions, and none is known"));
-    }
-    // An access token or a logout token is signed with the same key (RFC 8725 §3.11).
-    match header.get("typ") {
-        None => {}
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("jwt") => {}
-        Some(kind) => {
-            let detail = format!("its typ is {}", quoted(kind.as_str().unwrap_or("no text")));
-            return Err(Refused::by("id token type", detail));
-        }
-    }
-    if header.contains_key("cty") || header.contains_key("enc") || header.contains_key("b64") {
-        return Err(Refused::by("id token header", "it says that something else is inside"));
-    }
-    Ok(algorithm)
-}
-
-fn kid(header: &Map<String, Value>) -> Result<Option<&str>, Refused> {
-    match header.get("kid") {
-        None => Ok(None),
-        Some(Value::String(kid)) if kid.len() <= 512 => Ok(Some(kid)),
-        Some(_) => Err(Refused::by("id token header", "its kid is no text, or too long")),
-    }
-}
-
-/// The signature, by one of the provider's own keys, and all that the library checks.
-fn signed(
-    raw: &str,
-    kid: Option<&str>,
-    algorithm: Algorithm,
-    keys: &Keys,
-    expected: &Expected<'_>,
-) -> Result<(), Refused> {
-    let unreadable = || Refused::by("id token claims", "a claim is of the wrong kind");
-    let token = CoreIdToken::from_str(raw).map_err(|_| unreadable())?;
-    let issuer = IssuerUrl::new(expected.issuer.to_owned()).map_err(|_| unreadable())?;
-    let nonce = Nonce::new(expected.nonce.to_owned());
-    let refused = Err(Refused {
-        check: "id token key",
-        detail: format!(
-            "no key of the provider's fits {} with kid {}",
-            algorithm.as_str(),
-            kid.map_or_else(|| "(none)".to_owned(), quoted)
-        ),
-        keys_may_be_old: true,
-    });
-    let mut outcome = refused;
-    for set in keys.for_token(kid, algorithm) {
-        let verifier = verifier(set, &issuer, algorithm, expected);
-        match token.claims(&verifier, &nonce) {
-            Ok(claims) => return at_hash(&token, &verifier, claims.access_token_hash(), expected),
-            Err(ClaimsVerificationError::SignatureVerification(
-                SignatureVerificationError::CryptoError(_) | SignatureVerificationError::NoMatchingKey,
-            )) => {
-                outcome = Err(Refused {
-                    check: "id token signature",
-                    detail: "it is not signed with the provider's key".to_owned(),
-                    keys_may_be_old: true,
-                });
-            }
-            Err(error) => return Err(Refused::by(named(&error), quoted(&error.to_string()))),
-        }
-    }
-    outcome
-}
-
-fn verifier<'v>(
-    set: &CoreJsonWebKeySet,
-    issuer: &IssuerUrl,
-    algorithm: Algorithm,
-    expected: &Expected<'_>,
-) -> CoreIdTokenVerifier<'v> {
-    let client = ClientId::new(expected.client_id.to_owned());
-    let late = (expected.now.millis() - SKEW.as_millis()).max(0);
-    let now = chrono::DateTime::from_timestamp_millis(late).unwrap_or_default();
-    // A client without a secret: nothing can be verified with a shared one (`OIDC-12`).
-    CoreIdTokenVerifier::new_public_client(client, issuer.clone(), set.clone())
-        .set_allowed_algs([library(algorithm)])
-        .set_time_fn(move || now)
-}
-
-const fn library(algorithm: Algorithm) -> CoreJwsSigningAlgorithm {
-    match algorithm {
-        Algorithm::EdDsa => CoreJwsSigningAlgorithm::EdDsa,
-        Algorithm::Es256 => CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-        Algorithm::Es384 => CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-        Algorithm::Ps256 => CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-        Algorithm::Ps384 => CoreJwsSigningAlgorithm::RsaSsaPssSha384,
-        Algorithm::Ps512 => CoreJwsSigningAlgorithm::RsaSsaPssSha512,
-        Algorithm::Rs256 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-        Algorithm::Rs384 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
-        Algorithm::Rs512 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-    }
-}
-
-fn named(error: &ClaimsVerificationError) -> &'static str {
-    match error {
-        ClaimsVerificationError::Expired(_) => "id token exp",
-        ClaimsVerificationError::InvalidAudience(_) => "id token aud",
-        ClaimsVerificationError::InvalidIssuer(_) => "id token iss",
-        ClaimsVerificationError::InvalidNonce(_) => "id token nonce",
-        ClaimsVerificationError::SignatureVerification(_) => "id token signature",
-        _ => "id token claims",
-    }
-}
-
-/// The hash of the access token, where there is one (`OIDC-15`).
-fn at_hash(
-    token: &CoreIdToken,
-    verifier: &CoreIdTokenVerifier<'_>,
-    said: Option<&AccessTokenHash>,
-    expected: &Expected<'_>,
-) -> Result<(), Refused> {
-    let Some(said) = said else { return Ok(()) };
-    let unknown = || Refused::by("id token at_hash", "it cannot be computed for this key");
-    let algorithm = token.signing_alg().map_err(|_| unknown())?;
-    let key = token.signing_key(verifier).map_err(|_| unknown())?;
-    let access_token = AccessToken::new(expected.access_token.to_owned());
-    let right = AccessTokenHash::from_token(&access_token, algorithm, key).map_err(|_| unknown())?;
-    if right == *said {
+/// The hash of what came along, where there is one (`OIDC-15`).
+fn hashed(signed: &Signed<'_>, claim: &str, check: &'static str, of: Option<&str>) -> Result<(), Refused> {
+    let Some(said) = signed.claims.get(claim) else { return Ok(()) };
+    let right = of.and_then(|text| signed.half_hash(text));
+    if right.is_some() && said.as_str() == right.as_deref() {
         return Ok(());
     }
-    Err(Refused::by("id token at_hash", "it is of another access token"))
+    Err(Refused::by(check, "it is of something else than what came with the token"))
 }
 
-/// Every claim, on the text itself: the library compares some of them after it has read them, and does not look at others.
+/// Every claim.
 fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if text("iss") != Some(expected.issuer) {
@@ -261,11 +118,16 @@ fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
     if claims.get("azp").is_some_and(|azp| azp.as_str() != Some(expected.client_id)) {
         return Err(Refused::by("id token azp", "it was issued to another client"));
     }
-    if !text("sub").is_some_and(|sub| !sub.is_empty() && sub.len() <= 255) {
-        return Err(Refused::by("id token sub", "it is missing, no text, or not of 1 to 255 characters"));
+    let sound = |sub: &str| !sub.is_empty() && sub.len() <= 255 && !sub.chars().any(char::is_control);
+    if !text("sub").is_some_and(sound) {
+        let detail = "it is missing, no text, not of 1 to 255 characters, or has control characters";
+        return Err(Refused::by("id token sub", detail));
     }
     if text("nonce") != Some(expected.nonce) {
         return Err(Refused::by("id token nonce", "it belongs to another sign-in"));
+    }
+    if claims.get("email_verified").is_some_and(|flag| !flag.is_boolean()) {
+        return Err(Refused::by("id token claims", "its email_verified is neither true nor false"));
     }
     times(claims, expected)?;
     if !expected.acr.is_empty() && !expected.acr.iter().any(|acr| text("acr") == Some(acr)) {

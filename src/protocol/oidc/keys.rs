@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet};
+use openidconnect::core::CoreJsonWebKey;
 use serde_json::{Map, Value};
 
 use super::{Refused, json};
@@ -23,7 +23,7 @@ struct Key {
     id: Option<String>,
     family: Family,
     alg: Option<String>,
-    set: CoreJsonWebKeySet,
+    key: CoreJsonWebKey,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +98,13 @@ impl Keys {
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
-    ) -> impl Iterator<Item = &CoreJsonWebKeySet> {
+    ) -> impl Iterator<Item = &CoreJsonWebKey> {
         self.0
             .iter()
             .filter(move |key| key.family == Family::of(algorithm))
             .filter(move |key| key.alg.as_deref().is_none_or(|alg| alg == algorithm.as_str()))
             .filter(move |key| kid.is_none_or(|kid| key.id.as_deref() == Some(kid)))
-            .map(|key| &key.set)
+            .map(|key| &key.key)
     }
 }
 
@@ -121,12 +121,15 @@ fn usable(jwk: &Map<String, Value>) -> Option<Key> {
     }
     let (family, members): (Family, &[&str]) = match (text("kty")?, text("crv")) {
         ("RSA", _) => {
-            let modulus = bytes("n")?;
-            let length = modulus.len() - modulus.iter().take_while(|byte| **byte == 0).count();
-            let exponent = bytes("e")?;
-            let odd = exponent.last().is_some_and(|last| last % 2 == 1);
-            // An exponent of one verifies anything; a huge one takes long.
-            if !MODULUS.contains(&length) || !odd || exponent == [1] || exponent.len() > 4 {
+            let significant = |name: &str| {
+                let bytes = bytes(name)?;
+                Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<u8>>())
+            };
+            let (modulus, exponent) = (significant("n")?, significant("e")?);
+            let odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+            // With an exponent of one anything is signed; a huge one takes long.
+            let sound = odd(&exponent) && exponent != [1] && exponent.len() <= 4;
+            if !sound || !odd(&modulus) || !MODULUS.contains(&modulus.len()) {
                 return None;
             }
             (Family::Rsa, &["n", "e"])
@@ -145,10 +148,5 @@ fn usable(jwk: &Map<String, Value>) -> Option<Key> {
     let bare: Map<String, Value> =
         kept.filter_map(|name| Some(((*name).to_owned(), jwk.get(*name)?.clone()))).collect();
     let key: CoreJsonWebKey = serde_json::from_value(Value::Object(bare)).ok()?;
-    Some(Key {
-        id: text("kid").map(str::to_owned),
-        family,
-        alg: text("alg").map(str::to_owned),
-        set: CoreJsonWebKeySet::new(vec![key]),
-    })
+    Some(Key { id: text("kid").map(str::to_owned), family, alg: text("alg").map(str::to_owned), key })
 }

@@ -1,11 +1,12 @@
 //! `OpenID` Connect as a relying party: what a provider says about itself, the request, and every check of the answer.
 //!
-//! Nothing here reads the network. The library verifies signatures and the claims that it knows; each of its gaps
-//! (`azp`, `iat`, `nbf`, duplicate members, keys that are too short, the choice of keys) is closed here before or after it.
+//! Nothing here reads the network. The library verifies signatures; which key and algorithm may, and everything that a token
+//! says, is judged here, on one strict reading of it.
 
 mod authorization;
 mod id_token;
 pub mod json;
+mod jws;
 mod keys;
 mod metadata;
 mod token;
@@ -16,7 +17,7 @@ pub use id_token::{Expected, Verified, verify};
 pub use keys::Keys;
 pub use metadata::Metadata;
 pub use token::{Tokens, tokens};
-pub use userinfo::{joined, left_out};
+pub use userinfo::{joined, left_out, plain, signed};
 
 /// The check that an answer of a provider did not pass. What it says is for administrators; the person reads none of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! The way to an identity provider and back.
 
-use axum::extract::{Path, RawQuery, Request};
-use axum::http::header;
-use axum::response::Response;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::query;
@@ -11,7 +11,7 @@ use crate::domain::login::Purpose;
 use crate::signin::{Departure, Response as Answer, Returned};
 use crate::ui::{Continue, ErrorKind};
 use crate::web::here::Here;
-use crate::web::reply;
+use crate::web::{Web, reply};
 
 /// The most bytes of an answer that a browser posts.
 const MOST: usize = 64 * 1024;
@@ -56,6 +56,22 @@ pub(in crate::web) async fn start(here: Here, Path(provider): Path<String>, raw:
     match here.web.signin.depart(&to, &here.browser_digest(), &here.visit()).await {
         Ok(address) => reply::see(&address),
         Err(error) => reply::failed(&here, &error),
+    }
+}
+
+/// Our public keys for one provider, which it asks for where we prove with a key who we are.
+pub(in crate::web) async fn client_keys(
+    State(web): State<Web>,
+    here: Here,
+    Path(provider): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match web.signin.federation.client_keys(&provider) {
+        Some(keys) => {
+            let kind = (header::CONTENT_TYPE, "application/json");
+            ([kind, (header::CACHE_CONTROL, "public, max-age=300")], keys.to_string()).into_response()
+        }
+        None => reply::problem(&here, &headers, ErrorKind::NotFound),
     }
 }
 

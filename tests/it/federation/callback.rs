@@ -2,11 +2,15 @@
 
 use std::collections::HashSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cardea::crypto::signing::verify;
+use rcgen::KeyPair;
 use serde_json::json;
 
 use super::World;
 use super::provider::{Idp, Raw};
-use crate::support::stage::{ENGINES, Engine, Visitor};
+use crate::support::stage::{Answer, ENGINES, Engine, Visitor};
 
 /// Presses the button and stops at the provider's door: its address, with what is asked.
 async fn departed(world: &World) -> (Visitor, String) {
@@ -146,18 +150,7 @@ async fn oidc_21_the_code_of_one_provider_goes_to_no_other() {
 async fn oidc_21_an_answer_at_the_address_of_another_provider_is_refused() {
     let world = World::open(Engine::Sqlite, "").await;
     let other = Idp::open("other.localhost", std::sync::Arc::clone(&world.stage.clock)).await;
-    let file = world.stage.folder.path().join("cardea.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let allow = format!("idp.localhost:{}", world.idp.port);
-    let text =
-        text.replace(&format!("\"{allow}\""), &format!("\"{allow}\", \"other.localhost:{}\"", other.port));
-    std::fs::write(&file, text).unwrap();
-    world
-        .append(&format!(
-            "[[idp]]\nname = \"other\"\ntenant = \"acme\"\nissuer = \"{}\"\nclient_id = \"cardea\"\nclient_auth = \"none\"\n",
-            other.issuer
-        ))
-        .await;
+    world.second("other", &other).await;
     let (mut visitor, to) = departed(&world).await;
     let back = callback(&visitor, &to).await.replace("/corp?", "/other?");
     visitor.get(&back).await;
@@ -209,6 +202,27 @@ async fn an_answer_by_a_form_ends_on_a_page_of_ours_that_looks_for_the_browser()
         assert_eq!(visitor.title(), "My apps", "{}", visitor.text());
         let again = visitor.look(&world.stage.portal(&finish)).await;
         assert!(again.token().is_none());
+    }
+}
+
+#[tokio::test]
+async fn oidc_21_an_answer_that_comes_in_another_way_than_was_asked_for_is_refused() {
+    for (mode, other) in [("query", "form_post"), ("form_post", "query")] {
+        let world = World::open(Engine::Sqlite, &format!("response_mode = \"{mode}\"\n")).await;
+        let (mut visitor, to) = departed(&world).await;
+        let to = to.replace("&response_mode=form_post", "");
+        let code = callback(&visitor, &to).await;
+        if other == "query" {
+            visitor.get(&code).await;
+        } else {
+            let (address, query) = code.split_once('?').unwrap();
+            let form: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+            let posted = Visitor::forgetful().client.post(address).form(&form).send().await.unwrap();
+            visitor.take(address, Answer::of(posted).await).await;
+        }
+        assert_eq!(world.cause(&visitor).await.0, "callback mode", "{mode}");
+        assert!(!signed_in(&world, &visitor));
+        assert!(world.idp.seen.lock().unwrap().tokens.is_empty(), "the code was redeemed");
     }
 }
 
@@ -284,6 +298,67 @@ async fn a_provider_that_is_removed_or_stopped_refuses_sign_ins_already_begun() 
     visitor.get(&back).await;
     assert_eq!(visitor.title(), "Start again");
     assert_eq!(world.idp.seen.lock().unwrap().tokens.len(), 0);
+}
+
+/// Part of a token, as JSON.
+fn part(token: &str, at: usize) -> serde_json::Value {
+    let part = URL_SAFE_NO_PAD.decode(token.split('.').nth(at).unwrap()).unwrap();
+    serde_json::from_slice(&part).unwrap()
+}
+
+#[tokio::test]
+async fn a_key_of_ours_proves_who_we_are_once_and_to_one_provider() {
+    let world = World::open(Engine::Sqlite, "").await;
+    let key = KeyPair::generate().unwrap();
+    world.keep("corp.key", &key.serialize_pem());
+    let secret = format!("client_secret = \"{}\"\n", super::SECRET);
+    let with_key = "client_auth = \"private_key_jwt\"\nclient_key = { file = \"corp.key\" }\n";
+    world.stage.reconfigured(&secret, with_key).await;
+    let endpoint = format!("{}/token", world.idp.issuer);
+    for audience in [world.idp.issuer.clone(), endpoint] {
+        world.welcome().await;
+        world.welcome().await;
+        let sent = world.idp.seen.lock().unwrap().tokens.clone();
+        let assertions: Vec<String> =
+            sent.iter().rev().take(2).map(|(_, form)| form["client_assertion"].clone()).collect();
+        let (basic, form) = sent.last().unwrap();
+        assert!(basic.is_none() && !form.contains_key("client_secret"));
+        assert_eq!(form["client_assertion_type"], "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+        assert_eq!(form["client_id"], "cardea");
+        let (published, kind) = {
+            let answer = world.stage.visitor().look(&world.stage.portal("/auth/oidc/corp/jwks.json")).await;
+            let kind = answer.headers["content-type"].to_str().unwrap().to_owned();
+            (serde_json::from_str::<serde_json::Value>(&answer.body).unwrap(), kind)
+        };
+        assert_eq!(kind, "application/json");
+        assert!(published["keys"][0].get("d").is_none());
+        for token in &assertions {
+            let (claims, head) = verify(token, &published, "JWT").unwrap();
+            assert_eq!((&claims["iss"], &claims["sub"]), (&json!("cardea"), &json!("cardea")));
+            assert_eq!(claims["aud"], json!(audience));
+            let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+            assert!((1..=60).contains(&life), "{life}");
+            assert_eq!(head["kid"], published["keys"][0]["kid"]);
+        }
+        assert_ne!(part(&assertions[0], 1)["jti"], part(&assertions[1], 1)["jti"]);
+        if claims_issuer(&assertions[0], &world.idp.issuer) {
+            world
+                .stage
+                .reconfigured(with_key, &format!("{with_key}client_audience = \"token_endpoint\"\n"))
+                .await;
+        }
+    }
+    // Whoever has no key has nothing to publish.
+    let bare = World::open(Engine::Sqlite, "").await;
+    for name in ["corp", "nobody"] {
+        let answer =
+            bare.stage.visitor().look(&bare.stage.portal(&format!("/auth/oidc/{name}/jwks.json"))).await;
+        assert_eq!(answer.status, 404);
+    }
+}
+
+fn claims_issuer(token: &str, issuer: &str) -> bool {
+    part(token, 1)["aud"] == json!(issuer)
 }
 
 #[tokio::test]

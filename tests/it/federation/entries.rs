@@ -7,7 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::World;
-use super::provider::{Key, Raw, Script, merge};
+use super::keys::{ALGORITHMS, Key};
+use super::provider::{Raw, Script, merge};
 use crate::support::stage::Engine;
 
 async fn world() -> World {
@@ -70,11 +71,14 @@ async fn oidc_03_and_05_to_09_every_claim_is_looked_at() {
             (json!({ "nbf": now + 300 }), "id token nbf"),
             // OIDC-09
             (json!({ "sub": "" }), "id token sub"),
+            (json!({ "sub": "x".repeat(256) }), "id token sub"),
             (json!({ "sub": "x".repeat(5000) }), "id token sub"),
+            (json!({ "sub": "248289761001\u{0}" }), "id token sub"),
+            (json!({ "sub": "248289761001\r\nset-cookie: a=b" }), "id token sub"),
         ],
     )
     .await;
-    // What the library cannot even read.
+    // What is of the wrong kind.
     for patch in [
         json!({ "iss": null }),
         json!({ "exp": null }),
@@ -164,6 +168,41 @@ fn hmac(secret: &[u8], header: &Value, claims: &Value) -> String {
 }
 
 #[tokio::test]
+async fn oidc_10_every_algorithm_works_where_it_is_listed_and_only_there() {
+    let list = ALGORITHMS.map(|alg| format!("\"{alg}\"")).join(", ");
+    let world = World::open(Engine::Sqlite, &format!("algorithms = [{list}]\n")).await;
+    for alg in ALGORITHMS {
+        let key = Key::of(alg, alg);
+        world.later().await;
+        let hash = key.half_hash("opaque-token");
+        world.idp.says(|script| {
+            script.claims = json!({ "at_hash": hash });
+            (script.keys, script.signer) = (vec![Arc::clone(&key)], key);
+        });
+        world.welcome().await;
+        world.idp.says(|script| script.claims = json!({ "at_hash": format!("{hash}A") }));
+        world.refused("id token at_hash").await;
+    }
+    // One key, two algorithms: the one that is not listed is refused, also where the key says that it is for it.
+    let world = World::open(Engine::Sqlite, "algorithms = [\"RS256\"]\n").await;
+    for (alg, taken) in [("PS256", false), ("RS512", false), ("RS256", true)] {
+        let key = Key::of("rsa", alg);
+        world.later().await;
+        world.idp.says(|script| (script.keys, script.signer) = (vec![Arc::clone(&key)], key));
+        if taken {
+            world.welcome().await;
+        } else {
+            world.refused("id token algorithm").await;
+        }
+    }
+    // The key is for one algorithm, the token says another that is listed as well.
+    let world = World::open(Engine::Sqlite, "algorithms = [\"RS256\", \"PS256\"]\n").await;
+    let (published, signer) = (Key::of("rsa", "RS256"), Key::of("rsa", "PS256"));
+    world.idp.says(|script| (script.keys, script.signer) = (vec![published], signer));
+    world.refused("id token key").await;
+}
+
+#[tokio::test]
 async fn oidc_11_a_signature_is_the_provider_s_or_none() {
     let world = world().await;
     refused_each(
@@ -242,6 +281,19 @@ async fn oidc_13_only_keys_that_are_for_signatures_and_strong_enough_count() {
 }
 
 #[tokio::test]
+async fn oidc_13_a_key_that_cannot_be_used_keeps_no_other_from_being_tried() {
+    let world = world().await;
+    // Of the right length, and on no curve.
+    let nowhere = URL_SAFE_NO_PAD.encode([7; 32]);
+    let broken = json!({ "kty": "EC", "crv": "P-256", "kid": "first", "x": nowhere, "y": nowhere });
+    let good = world.idp.script.lock().unwrap().signer.public();
+    world.idp.says(|script| script.jwks = Some(json!({ "keys": [broken, good] })));
+    world.welcome().await;
+    world.idp.says(|script| script.header = json!({ "kid": null }));
+    world.welcome().await;
+}
+
+#[tokio::test]
 async fn oidc_14_new_keys_are_fetched_once_and_not_at_anybody_s_pleasure() {
     let world = world().await;
     world.welcome().await;
@@ -278,6 +330,20 @@ async fn oidc_15_the_hash_of_the_access_token_is_checked_where_it_is() {
     let right = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]);
     claims_refused(&world, &[(json!({ "at_hash": "AAAAAAAAAAAAAAAAAAAAAA" }), "id token at_hash")]).await;
     world.idp.says(|script| script.claims = json!({ "at_hash": right }));
+    world.welcome().await;
+    // The same for the code.
+    claims_refused(
+        &world,
+        &[
+            (json!({ "c_hash": "AAAAAAAAAAAAAAAAAAAAAA" }), "id token c_hash"),
+            (json!({ "c_hash": right }), "id token c_hash"),
+            (json!({ "c_hash": 7 }), "id token c_hash"),
+        ],
+    )
+    .await;
+    let next = format!("code-{}", world.idp.seen.lock().unwrap().authorizations.len());
+    let right = Key::new("any").half_hash(&next);
+    world.idp.says(|script| script.claims = json!({ "c_hash": right }));
     world.welcome().await;
 }
 
@@ -370,6 +436,8 @@ async fn oidc_22_userinfo_is_about_the_same_person_or_worth_nothing() {
     for raw in [
         Raw { media_type: "text/html", ..Raw::json("<html>") },
         Raw { media_type: "application/jwt", ..Raw::json("a.b.c") },
+        Raw { media_type: "application/jwt", ..Raw::json(r#"{"sub":"248289761001"}"#) },
+        Raw { media_type: "application/jwt", ..Raw::json(vec![0xff, 0xfe, b'.', b'.']) },
         Raw { status: 500, ..Raw::json("{}") },
         Raw::json(r#"{"sub":"248289761001","sub":"248289761001"}"#),
     ] {
@@ -396,6 +464,117 @@ async fn oidc_33_claims_that_are_kept_elsewhere_are_never_taken_for_none() {
         (0..60).map(|n| format!("group-{n}")).chain(["fin-analysts".to_owned()]).collect();
     world.idp.says(|script| script.claims = json!({ "groups": many }));
     world.welcome().await;
+}
+
+#[tokio::test]
+async fn oidc_22_userinfo_may_be_signed_and_then_it_is_signed_by_the_provider_and_for_us() {
+    let world = world().await;
+    let (issuer, key) = (world.idp.issuer.clone(), Arc::clone(&world.idp.script.lock().unwrap().signer));
+    world.idp.says(|script| script.claims = json!({ "email": null, "email_verified": null }));
+    let person = json!({ "sub": "248289761001", "email": "jane@acme.example", "email_verified": true });
+    let says = |signer: &Key, header: Value, patch: Value| {
+        let (mut head, mut claims) = (json!({ "alg": signer.alg, "kid": signer.kid }), person.clone());
+        merge(&mut head, &header);
+        merge(&mut claims, &patch);
+        let body = signer.sign(head.to_string().as_bytes(), claims.to_string().as_bytes());
+        let raw = Raw { media_type: "application/jwt", ..Raw::json(body) };
+        world.idp.says(|script| drop(script.raw.insert("/userinfo", raw)));
+    };
+    for patch in [
+        json!({}),
+        json!({ "iss": issuer, "aud": "cardea" }),
+        json!({ "iss": issuer, "aud": ["other", "cardea"] }),
+    ] {
+        says(&key, json!({}), patch);
+        world.welcome().await;
+    }
+    let foreign = Key::new("first");
+    for (signer, header, patch) in [
+        (&key, json!({}), json!({ "iss": "https://other.example" })),
+        (&key, json!({}), json!({ "aud": "other" })),
+        (&key, json!({}), json!({ "aud": 7 })),
+        (&key, json!({}), json!({ "sub": "another" })),
+        (&key, json!({}), json!({ "sub": null })),
+        (&key, json!({ "alg": "none" }), json!({})),
+        (&key, json!({ "alg": "HS256" }), json!({})),
+        (&key, json!({ "typ": "at+jwt" }), json!({})),
+        (&key, json!({ "crit": ["x"] }), json!({})),
+        (&key, json!({ "kid": "unknown" }), json!({})),
+        (&foreign, json!({}), json!({})),
+    ] {
+        says(signer, header.clone(), patch.clone());
+        let why = world.refused("userinfo").await;
+        assert!(!why.is_empty(), "{header} {patch}");
+    }
+    // A key that is newer than those that are known.
+    world.stage.advance(cardea::domain::Span::seconds(20)).await;
+    let next = Key::new("next");
+    world.idp.says(|script| script.keys.push(Arc::clone(&next)));
+    says(&next, json!({}), json!({}));
+    world.welcome().await;
+}
+
+#[tokio::test]
+async fn oidc_33_more_groups_than_fit_are_asked_of_the_graph_that_is_configured_and_of_no_other() {
+    let world = World::open(Engine::Sqlite, "").await;
+    let issuer = world.idp.issuer.clone();
+    world
+        .stage
+        .reconfigured(
+            "label = \"Corp\"",
+            &format!("label = \"Corp\"\ngroups_overage = \"graph\"\ngraph_url = \"{issuer}/\""),
+        )
+        .await;
+    let canary = format!("{issuer}/canary");
+    let overage = [
+        json!({ "groups": null, "_claim_names": { "groups": "src1" }, "_claim_sources": { "src1": { "endpoint": canary } } }),
+        json!({ "groups": null, "hasgroups": true }),
+        json!({ "groups": null, "hasgroups": "true" }),
+    ];
+    let graph = |raw: Raw| world.idp.says(|script| drop(script.raw.insert("/graph", raw)));
+    world.idp.says(|script| script.userinfo = Some(json!({ "sub": "248289761001" })));
+    for claims in &overage {
+        world.idp.says(|script| script.claims = claims.clone());
+        graph(Raw::json(r#"{"value":["a","fin-analysts"]}"#));
+        world.welcome().await;
+        let names = world.roles("jane.corp").await;
+        assert!(names.contains(&"analyst".to_owned()), "{claims}: {names:?}");
+    }
+    for raw in [
+        Raw { status: 403, ..Raw::json("{}") },
+        Raw { status: 500, ..Raw::json("{}") },
+        Raw::json("{}"),
+        Raw::json(r#"{"value":"fin-analysts"}"#),
+        Raw::json(r#"{"value":[{"id":"fin-analysts"}]}"#),
+        Raw::json(r#"{"value":["a"],"@odata.nextLink":"https://evil.example/"}"#),
+        Raw::json("<html>"),
+    ] {
+        graph(raw);
+        world.refused("groups overage").await;
+    }
+    let redirect = Raw { status: 302, location: Some(canary.clone()), ..Raw::json("{}") };
+    graph(redirect);
+    world.refused("outbound").await;
+    // Another claim that is kept elsewhere is none of Graph's.
+    let both = json!({ "groups": null, "name": null, "_claim_names": { "groups": "src1", "name": "src1" } });
+    world.idp.says(|script| script.claims = both);
+    world.refused("claims left out").await;
+    // UserInfo may say it, too, and what the token says besides does not hide that.
+    world.stage.reconfigured("groups_overage = \"graph\"", "groups_overage = \"refuse\"").await;
+    world.idp.says(|script| {
+        script.claims = json!({ "groups": null, "_claim_names": { "address": "src1" } });
+        script.userinfo = Some(json!({ "sub": "248289761001", "_claim_names": { "groups": "src1" } }));
+    });
+    world.refused("claims left out").await;
+    world.idp.says(|script| script.claims = overage[1].clone());
+    world.refused("claims left out").await;
+    assert_eq!(world.idp.seen.lock().unwrap().count("/canary"), 0, "OIDC-25: a source was asked");
+    // What nobody looks at may be anywhere.
+    world.idp.says(|script| {
+        script.claims = json!({ "_claim_names": { "payment": "src1" }, "_claim_sources": { "src1": { "endpoint": canary } } });
+    });
+    world.welcome().await;
+    assert_eq!(world.idp.seen.lock().unwrap().count("/canary"), 0);
 }
 
 #[tokio::test]
@@ -468,5 +647,63 @@ async fn oidc_27_documents_that_are_huge_or_no_json_are_refused() {
         }
     }
     world.later().await;
+    world.welcome().await;
+}
+
+#[tokio::test]
+async fn oidc_28_a_provider_that_takes_its_time_keeps_nobody_else_waiting() {
+    let world = world().await;
+    let other = super::provider::Idp::open("other.localhost", Arc::clone(&world.stage.clock)).await;
+    world.second("other", &other).await;
+    let forever = std::time::Duration::from_secs(60);
+    world.idp.says(|script| script.slow = [("/discovery", forever)].into());
+    let mut waiting = Vec::new();
+    for _ in 0..12 {
+        let visitor = world.at_door().await;
+        let start = world.stage.portal("/auth/start/corp");
+        waiting.push(tokio::spawn(async move { visitor.look(&start).await.text() }));
+    }
+    for _ in 0..500 {
+        if world.idp.seen.lock().unwrap().count("/discovery") > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Meanwhile the other provider and the page itself serve.
+    let mut visitor = world.at_door().await;
+    assert_eq!(visitor.title(), "Sign in");
+    visitor.get(&world.stage.portal("/auth/start/other")).await;
+    assert_eq!(visitor.title(), "My apps", "{}", visitor.text());
+    assert!(!waiting.iter().any(tokio::task::JoinHandle::is_finished), "nobody waited");
+    for answer in waiting {
+        let said = answer.await.unwrap();
+        assert!(said.contains("Corp"), "{said}");
+    }
+    assert_eq!(world.idp.seen.lock().unwrap().count("/discovery"), 1, "one fetch for all");
+    assert_eq!(world.refused("provider away").await.is_empty(), false);
+    assert_eq!(world.idp.seen.lock().unwrap().count("/discovery"), 1, "and a pause after it");
+}
+
+#[tokio::test]
+async fn oidc_28_what_was_known_serves_while_a_provider_is_broken_and_not_after_it_lied() {
+    let world = world().await;
+    world.welcome().await;
+    world.later().await;
+    let broken = || Raw { status: 503, ..Raw::json("{}") };
+    for path in ["/discovery", "/jwks"] {
+        world.idp.says(|script| drop(script.raw.insert(path, broken())));
+    }
+    world.welcome().await;
+    // Another issuer's document, and then nothing: the old one is not brought out again.
+    world.later().await;
+    let lie = Raw::json(r#"{"issuer":"https://other.example"}"#);
+    world.idp.says(|script| drop(script.raw.insert("/discovery", lie)));
+    world.refused("discovery").await;
+    world.idp.says(|script| drop(script.raw.insert("/discovery", broken())));
+    world.refused("discovery").await;
+    world.stage.advance(cardea::domain::Span::seconds(10)).await;
+    world.refused("provider away").await;
+    world.idp.says(|script| drop(script.raw.remove("/discovery")));
+    world.stage.advance(cardea::domain::Span::seconds(10)).await;
     world.welcome().await;
 }

@@ -1,11 +1,17 @@
 //! Sign-in at identity providers: one that lies on demand, and one that somebody else wrote.
 
 mod callback;
+mod canaille;
 mod entries;
 mod foreign;
 mod journeys;
+mod keys;
 mod provider;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use cardea::access::Authority;
 use cardea::domain::Span;
 use cardea::store::audit;
 use serde_json::Value;
@@ -50,6 +56,20 @@ impl World {
         let old = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, format!("{old}\n{text}")).unwrap();
         self.stage.demo.running.reloader().reload("a test").await.unwrap();
+    }
+
+    /// Adds a provider beside the first, a public client of its.
+    pub(crate) async fn second(&self, name: &str, idp: &Idp) {
+        let file = self.stage.folder.path().join("cardea.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let allow = format!("\"idp.localhost:{}\"", self.idp.port);
+        let host = idp.issuer.strip_prefix("http://").unwrap();
+        std::fs::write(&file, text.replace(&allow, &format!("{allow}, \"{host}\""))).unwrap();
+        self.append(&format!(
+            "[[idp]]\nname = \"{name}\"\ntenant = \"acme\"\nissuer = \"{}\"\nclient_id = \"{CLIENT}\"\nclient_auth = \"none\"\n",
+            idp.issuer
+        ))
+        .await;
     }
 
     /// Somebody before the sign-in page.
@@ -101,6 +121,21 @@ impl World {
         let visitor = self.pressed().await;
         assert_eq!(visitor.title(), "My apps", "{} {:?}", visitor.text(), visitor.way);
         visitor
+    }
+
+    /// Writes a private key beside the configuration, as an operator keeps one.
+    pub(crate) fn keep(&self, name: &str, pem: &str) {
+        let file = self.stage.folder.path().join(name);
+        std::fs::write(&file, pem).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// The roles that somebody has.
+    pub(crate) async fn roles(&self, name: &str) -> Vec<String> {
+        let admin = &self.stage.house().admin;
+        let user = self.stage.user(name).await;
+        let view = admin.show_user(&Authority::system(), user).await.unwrap();
+        view.principal.roles.iter().map(|held| held.slug.to_string()).collect()
     }
 
     /// Lets enough time pass that documents are fetched anew.

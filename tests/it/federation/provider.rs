@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -13,37 +14,9 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use cardea::sys::{Clock as _, SystemClock};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Map, Value, json};
 
-/// A key of the provider's: P-256.
-pub(crate) struct Key {
-    pub(crate) kid: String,
-    pair: EcdsaKeyPair,
-}
-
-impl Key {
-    pub(crate) fn new(kid: &str) -> Arc<Self> {
-        let random = SystemRandom::new();
-        let sealed = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, sealed.as_ref(), &random).unwrap();
-        Arc::new(Self { kid: kid.to_owned(), pair })
-    }
-
-    pub(crate) fn public(&self) -> Value {
-        let point = self.pair.public_key().as_ref();
-        let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
-        json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.kid, "x": x, "y": y })
-    }
-
-    pub(crate) fn sign(&self, header: &[u8], payload: &[u8]) -> String {
-        let text = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-        let signature = self.pair.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
-        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
-    }
-}
+use super::keys::Key;
 
 /// An answer in place of the real one.
 #[derive(Clone)]
@@ -77,6 +50,8 @@ pub(crate) struct Script {
     pub(crate) forge: Option<fn(&Key, Value, Value) -> String>,
     /// Whole answers, by path.
     pub(crate) raw: HashMap<&'static str, Raw>,
+    /// How long it takes to answer, by path.
+    pub(crate) slow: HashMap<&'static str, Duration>,
     /// Whether the verifier is asked for.
     pub(crate) enforces_pkce: bool,
 }
@@ -130,6 +105,7 @@ impl Idp {
             signer: key,
             forge: None,
             raw: HashMap::new(),
+            slow: HashMap::new(),
             enforces_pkce: true,
         };
         let idp = Self {
@@ -145,6 +121,7 @@ impl Idp {
             .route("/token", post(token))
             .route("/jwks", get(jwks))
             .route("/userinfo", get(userinfo))
+            .route("/v1.0/me/getMemberGroups", post(graph))
             .fallback(canary)
             .with_state(idp.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -160,8 +137,12 @@ impl Idp {
         self.clock.now().seconds()
     }
 
-    fn raw(&self, path: &'static str) -> Option<Response> {
+    async fn raw(&self, path: &'static str) -> Option<Response> {
         self.seen.lock().unwrap().paths.push(path.to_owned());
+        let slow = self.script.lock().unwrap().slow.get(path).copied();
+        if let Some(slow) = slow {
+            tokio::time::sleep(slow).await;
+        }
         let raw = self.script.lock().unwrap().raw.get(path).cloned()?;
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, raw.media_type.parse().unwrap());
@@ -195,7 +176,7 @@ fn said(value: &Value) -> Response {
 }
 
 async fn discovery(State(idp): State<Idp>) -> Response {
-    if let Some(raw) = idp.raw("/discovery") {
+    if let Some(raw) = idp.raw("/discovery").await {
         return raw;
     }
     let at = |path: &str| format!("{}{path}", idp.issuer);
@@ -209,7 +190,7 @@ async fn discovery(State(idp): State<Idp>) -> Response {
 }
 
 async fn authorize(State(idp): State<Idp>, Query(asked): Query<HashMap<String, String>>) -> Response {
-    if let Some(raw) = idp.raw("/authorize") {
+    if let Some(raw) = idp.raw("/authorize").await {
         return raw;
     }
     let code = format!("code-{}", idp.seen.lock().unwrap().authorizations.len());
@@ -238,7 +219,7 @@ async fn authorize(State(idp): State<Idp>, Query(asked): Query<HashMap<String, S
 }
 
 async fn token(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Response {
-    if let Some(raw) = idp.raw("/token") {
+    if let Some(raw) = idp.raw("/token").await {
         return raw;
     }
     let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
@@ -281,7 +262,7 @@ async fn token(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Resp
     });
     merge(&mut claims, &script.person);
     merge(&mut claims, &script.claims);
-    let mut head = json!({ "alg": "ES256", "kid": script.signer.kid, "typ": "JWT" });
+    let mut head = json!({ "alg": script.signer.alg, "kid": script.signer.kid, "typ": "JWT" });
     merge(&mut head, &script.header);
     let id_token = match script.forge {
         Some(forge) => forge(&script.signer, head, claims),
@@ -293,7 +274,7 @@ async fn token(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Resp
 }
 
 async fn jwks(State(idp): State<Idp>) -> Response {
-    if let Some(raw) = idp.raw("/jwks") {
+    if let Some(raw) = idp.raw("/jwks").await {
         return raw;
     }
     let script = idp.script.lock().unwrap();
@@ -302,7 +283,7 @@ async fn jwks(State(idp): State<Idp>) -> Response {
 }
 
 async fn userinfo(State(idp): State<Idp>, headers: HeaderMap) -> Response {
-    if let Some(raw) = idp.raw("/userinfo") {
+    if let Some(raw) = idp.raw("/userinfo").await {
         return raw;
     }
     if headers.get(header::AUTHORIZATION).is_none_or(|value| value != "Bearer opaque-token") {
@@ -310,6 +291,16 @@ async fn userinfo(State(idp): State<Idp>, headers: HeaderMap) -> Response {
     }
     let script = idp.script.lock().unwrap();
     said(script.userinfo.as_ref().unwrap_or(&script.person))
+}
+
+/// What Microsoft Graph answers.
+async fn graph(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Response {
+    let bearer = headers.get(header::AUTHORIZATION).is_some_and(|value| value == "Bearer opaque-token");
+    let asked: Value = serde_json::from_str(&body).unwrap();
+    match idp.raw("/graph").await {
+        Some(raw) if bearer && asked["securityEnabledOnly"] == false => raw,
+        _ => StatusCode::UNAUTHORIZED.into_response(),
+    }
 }
 
 async fn canary(State(idp): State<Idp>, uri: http::Uri) -> StatusCode {

@@ -273,7 +273,9 @@ impl Visitor {
             .header("sec-fetch-dest", "document");
         if let Some(form) = form {
             let origin = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-            request = request.form(form).header("origin", origin).header("sec-fetch-site", "same-origin");
+            let referer = format!("{origin}/");
+            request = request.form(form).header("origin", origin).header("referer", referer);
+            request = request.header("sec-fetch-site", "same-origin");
         }
         request.send().await.unwrap()
     }

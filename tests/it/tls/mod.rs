@@ -6,4 +6,4 @@ mod http2;
 mod multiplex;
 mod redirect;
 mod upstream;
-mod world;
+pub(crate) mod world;
