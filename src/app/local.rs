@@ -98,6 +98,7 @@ impl Local {
         let controls = Controls {
             admin: Arc::new(admin),
             federation: house::federation(loaded),
+            signin: None,
             node: node_name(),
             storage: storage_words(&settings.storage.url),
             started: None,

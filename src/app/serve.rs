@@ -233,6 +233,7 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>, g
     Controls {
         admin: Arc::clone(&house.admin),
         federation: Arc::clone(&house.signin.federation),
+        signin: Some(Arc::clone(&house.signin)),
         node: settings.server.listen.first().map_or_else(String::new, ToString::to_string),
         storage: local::storage_words(&settings.storage.url),
         started: Some(house.machine.clock.now()),

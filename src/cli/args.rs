@@ -497,8 +497,13 @@ pub(super) enum Idp {
     List,
     /// What a provider is set to
     Show { name: String },
-    /// Ask a provider what it says about itself, and for its keys
-    Test { name: String },
+    /// Look at everything that a provider says, and try a sign-in of which nothing stays
+    Test {
+        name: String,
+        /// Look only at what can be seen without a person
+        #[arg(long)]
+        no_sign_in: bool,
+    },
 }
 
 #[derive(Parts)]

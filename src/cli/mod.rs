@@ -6,6 +6,7 @@
 mod args;
 mod cert;
 mod check;
+mod idp;
 mod init;
 mod output;
 mod prompt;

@@ -19,7 +19,7 @@ use super::args::{
 use super::{Shell, Stop, output, prompt, server};
 
 /// Who carries commands out.
-enum Hand {
+pub(super) enum Hand {
     /// The running server.
     Server(Client),
     /// This program.
@@ -28,7 +28,7 @@ enum Hand {
 
 impl Hand {
     /// Whoever carries out a command that changes something, or one that only `reads`.
-    async fn find(shell: &Shell, reads: bool) -> Result<Self, Stop> {
+    pub(super) async fn find(shell: &Shell, reads: bool) -> Result<Self, Stop> {
         let loaded = config::load(&shell.options, super::now());
         let place = match &loaded {
             Ok(loaded) => Whereabouts {
@@ -95,7 +95,7 @@ impl Hand {
         }
     }
 
-    async fn call(&mut self, command: Command) -> Result<Answer, Stop> {
+    pub(super) async fn call(&mut self, command: Command) -> Result<Answer, Stop> {
         let work = async {
             match self {
                 Hand::Server(client) => {
@@ -115,7 +115,7 @@ impl Hand {
         work.await
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         if let Hand::Local(local) = self {
             local.close().await;
         }
@@ -136,6 +136,9 @@ pub(super) async fn run(shell: &Shell, words: Top) -> Result<u8, Stop> {
     match words {
         Top::Audit(Audit::Tail { follow: true, lines, .. }) => Box::pin(follow(shell, lines)).await,
         Top::User(User::Import { file }) => Box::pin(import(shell, &file)).await,
+        Top::Idp(Idp::Test { name, no_sign_in }) => {
+            Box::pin(super::idp::test(shell, name, !no_sign_in)).await
+        }
         words => {
             let command = command(shell, words)?;
             let shows = std::io::stdout().is_terminal() || shell.show_link;
@@ -206,7 +209,7 @@ fn command(shell: &Shell, words: Top) -> Result<Command, Stop> {
             Idp::Enable { name } => Command::IdpEnable { name },
             Idp::List => Command::IdpList,
             Idp::Show { name } => Command::IdpShow { name },
-            Idp::Test { name } => Command::IdpTest { name },
+            Idp::Test { name, no_sign_in } => Command::IdpTest { name, sign_in: !no_sign_in },
         },
         Top::Org(words) => match words {
             Organisation::Create { tenant, slug, name } => Command::OrgCreate { tenant, slug, name },

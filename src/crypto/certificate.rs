@@ -234,6 +234,24 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadCertifica
     if all.is_empty() { Err(BadCertificate::Missing) } else { Ok(all) }
 }
 
+/// A certificate that somebody showed to us, as people look at one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The hosts that it names.
+    pub names: Vec<String>,
+    /// When its time is over.
+    pub not_after: Timestamp,
+}
+
+impl Shown {
+    /// Reads one. It proves nothing: that was judged in the handshake.
+    #[must_use]
+    pub fn read(der: &[u8]) -> Option<Self> {
+        let leaf = Leaf::read(&CertificateDer::from(der), Purpose::Server).ok()?;
+        Some(Self { names: leaf.names, not_after: leaf.not_after })
+    }
+}
+
 /// What a certificate says about itself.
 struct Leaf {
     names: Vec<String>,

@@ -33,6 +33,17 @@ pub enum Stage {
     },
     /// The first factor was right.
     Proven(Proven),
+    /// An operator tries a provider; nobody is signed in by it.
+    Rehearsing {
+        /// Which provider.
+        provider: Slug,
+        /// How long ago the person may have signed in there, if that was asked.
+        max_age: Option<Span>,
+        /// Whether a browser was sent there.
+        away: bool,
+    },
+    /// What came of that waits sealed beside.
+    Rehearsed,
     /// An answer of the provider has come and is being looked at, or was refused. No second one is taken.
     Returned,
     /// Done; later tabs go straight on.

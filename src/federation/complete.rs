@@ -47,6 +47,9 @@ impl Federation {
             );
             return Err(Refused::by("claims left out", detail).into());
         }
+        if claims.contains_key("_claim_names") {
+            tracing::info!(provider = %provider.name, "claims that are kept elsewhere, and that nobody looks at, were left there");
+        }
         Ok(claims)
     }
 

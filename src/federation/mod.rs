@@ -5,6 +5,7 @@
 //! Whatever a provider answers is bounded by `outbound` and judged by `protocol::oidc`.
 
 mod complete;
+mod inspect;
 mod known;
 mod proof;
 
@@ -22,6 +23,7 @@ use crate::domain::{Slug, Span, Timestamp};
 use crate::outbound::{self, Allowed, Answer, Outbound};
 use crate::protocol::oidc::{self, Expected, Keys, Metadata, Refused, Tokens};
 
+pub use inspect::{Finding, Verdict};
 use known::Known;
 
 /// How long a code may take to become an identity: every request to the provider together.
@@ -226,7 +228,13 @@ impl Federation {
     ) -> Result<Tokens, Trouble> {
         let request = proof::token_request(provider, metadata, with)?;
         let answer = self.outbound.send(request, &provider.tls, with.now).await?;
-        Ok(oidc::tokens(answer.status.as_u16(), &answer.media_type, &answer.body)?)
+        match oidc::tokens(answer.status.as_u16(), &answer.media_type, &answer.body) {
+            // It is broken, and nobody has done anything wrong.
+            Err(refused) if answer.status.is_server_error() => {
+                Err(Trouble::Away(format!("the token endpoint: {}", refused.detail)))
+            }
+            tokens => Ok(tokens?),
+        }
     }
 }
 
@@ -245,6 +253,12 @@ async fn document(
     let request = Request::builder().uri(address).header(ACCEPT, "application/json").body(Vec::new());
     let request = request.map_err(|_| Refused::by(what, "its address is none"))?;
     let answer = outbound.send(request, &provider.tls, now).await?;
+    judged(&answer, what)?;
+    Ok(answer)
+}
+
+/// Whether an answer is a document at all.
+fn judged(answer: &Answer, what: &'static str) -> Result<(), Trouble> {
     if answer.status.is_server_error() || answer.status == http::StatusCode::TOO_MANY_REQUESTS {
         return Err(Trouble::Away(format!("{what} is answered with status {}", answer.status.as_u16())));
     }
@@ -261,5 +275,5 @@ async fn document(
             Refused::by(what, format!("its {CONTENT_TYPE} is {found} instead of application/json")).into()
         );
     }
-    Ok(answer)
+    Ok(())
 }

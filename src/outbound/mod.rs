@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use crate::domain::Timestamp;
 use crate::domain::address::Zone;
 use crate::domain::route::{Protocol, UpstreamTls};
-use crate::net::Connectors;
+use crate::net::{Connectors, Failed as NoTrust};
 
 pub use reach::Allowed;
 
@@ -89,12 +89,14 @@ pub enum Failed {
     #[error("{0} did not answer within {seconds} seconds", seconds = DEADLINE.as_secs())]
     Slow(String),
     /// It could not prove its name.
-    #[error("{host} could not prove its name: {why}")]
+    #[error("{host} could not prove its name: {why}{help}")]
     Tls {
         /// Who.
         host: String,
         /// As the library says.
         why: String,
+        /// What to do, if that is known.
+        help: &'static str,
     },
     /// Too much.
     #[error("{0} answers with more than {most} bytes", most = MOST)]
@@ -179,8 +181,11 @@ impl Outbound {
             .map_err(|_| no_address())?;
         if tls {
             let secured = self.connectors.secure(stream, host, proof, Protocol::Http1, now).await;
-            let secured =
-                secured.map_err(|why| Failed::Tls { host: host.to_owned(), why: why.to_string() })?;
+            let secured = secured.map_err(|why| Failed::Tls {
+                host: host.to_owned(),
+                help: remedy(&why),
+                why: why.to_string(),
+            })?;
             let shown = secured.get_ref().1.peer_certificates().and_then(<[_]>::first);
             let shown = shown.map(|certificate| certificate.to_vec());
             let answer = talk(secured, asked, host).await?;
@@ -218,6 +223,27 @@ impl Outbound {
             host: host.to_owned(),
             why: std::io::Error::other("the name has no address"),
         }))
+    }
+}
+
+/// What an operator does about a certificate that is not taken.
+fn remedy(failed: &NoTrust) -> &'static str {
+    use rustls::{CertificateError as Bad, Error};
+    let NoTrust::Handshake(error) = failed else { return "" };
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature)) => {
+            "; nobody this machine trusts has signed its certificate: name that authority in `ca`"
+        }
+        Some(Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. })) => {
+            "; its certificate has run out: have it renewed there, and see that the clock here is right"
+        }
+        Some(Error::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. })) => {
+            "; its certificate is not in force yet: see that both clocks are right"
+        }
+        Some(Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. })) => {
+            "; its certificate is for other names: see whether the issuer is written with the right host"
+        }
+        _ => "",
     }
 }
 

@@ -16,18 +16,19 @@ use crate::domain::provider::{Claims, Provider, ResponseMode};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::{Actor, AuditEvent, LoginName, Outcome, Slug, Span, Timestamp};
 use crate::federation::{Identity, Redemption};
-use crate::protocol::oidc::{Authorization, quoted};
+use crate::protocol::oidc::{Authorization, Metadata, quoted};
 use crate::session::Visit;
 use crate::store::flows::{self, Flow};
 use crate::store::{Conn, DbError, audit, providers, users};
 
+use super::rehearsal;
 use super::step::Step;
 use super::{SignIn, SignInError};
 
 /// How long a sign-in elsewhere may take.
 const LIFE: Span = Span::minutes(30);
 /// Where what a provider vouched for is sealed.
-const SEALED_AT: &str = "flows/identity";
+pub(super) const SEALED_AT: &str = "flows/identity";
 
 /// A sign-in at a provider that did not succeed, as far as the person may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub struct Declined {
     pub why: Why,
     /// What they may quote; the audit log has the cause under it.
     pub reference: String,
+    /// The check that did not pass, for administrators alone.
+    pub check: &'static str,
+    /// What was found, for the same.
+    pub detail: String,
 }
 
 /// What a person is told when a provider did not bring them in.
@@ -86,6 +91,8 @@ pub struct Response {
 pub enum Returned {
     /// The browser must still show that it began this: on a page of ours, since a form from another site brings no cookie.
     Arrived,
+    /// It was a rehearsal; nobody comes in.
+    Rehearsed,
     /// Onward.
     Stepped(Step),
 }
@@ -234,19 +241,31 @@ impl SignIn {
         let mut tx = self.db.begin().await?;
         flows::add(&mut tx, &flow, browser, visit.now).await?;
         tx.commit(visit.now).await?;
-        let (nonce, verifier) = self.bound_to(state.expose());
-        Ok(Authorization {
-            provider: &provider,
-            metadata: &metadata,
-            redirect_uri: &self.redirect_uri(&provider),
-            state: state.expose(),
+        Ok(self.address(&provider, &metadata, state.expose(), (max_age, anew), to.login_hint))
+    }
+
+    /// The address that a browser is sent to. Who must prove anew, and how old the proof may be, is asked there.
+    pub(super) fn address(
+        &self,
+        provider: &Provider,
+        metadata: &Metadata,
+        state: &str,
+        (max_age, anew): (Option<Span>, bool),
+        login_hint: Option<&str>,
+    ) -> String {
+        let (nonce, verifier) = self.bound_to(state);
+        Authorization {
+            provider,
+            metadata,
+            redirect_uri: &self.redirect_uri(provider),
+            state,
             nonce: &nonce,
             verifier: &verifier,
-            login_hint: to.login_hint,
+            login_hint,
             max_age,
             anew,
         }
-        .address())
+        .address()
     }
 
     /// Nonce and PKCE verifier of a state, 43 characters each.
@@ -277,24 +296,14 @@ impl SignIn {
         };
         drop(conn);
         let mut flow = found.ok_or(SignInError::Stale)?;
+        if rehearsal::waits(&flow.stage) {
+            return Box::pin(self.rehearsed(flow, name, response, browser.is_none(), visit)).await;
+        }
         let Stage::Away { provider, max_age } = flow.stage.clone() else { return Err(SignInError::Stale) };
         // Spent, whatever comes of it.
         self.advanced(&mut flow, Stage::Returned, None, visit).await?;
-        let provider = self.in_force(provider.as_str(), visit).await?;
-        self.came_as_asked(&provider, browser.is_none(), visit)?;
-        self.is_from(&provider, name, response, visit).await?;
-        let code = self.code(&provider, response, visit)?;
-        let (nonce, verifier) = self.bound_to(state);
-        let redemption = Redemption {
-            code,
-            verifier: &verifier,
-            nonce: &nonce,
-            redirect_uri: &self.redirect_uri(&provider),
-            max_age,
-            now: visit.now,
-        };
-        let identity = Box::pin(self.federation.redeem(&provider, &redemption)).await;
-        let identity = identity.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
+        let how = (max_age, browser.is_none());
+        let (provider, identity) = self.vouched(&provider, name, response, how, visit).await?;
         if browser.is_some() {
             let step = self.settle(&flow, &provider, &identity, visit).await?;
             return Ok(Returned::Stepped(step));
@@ -305,6 +314,33 @@ impl SignIn {
         let stage = Stage::Arrived { provider: provider.name.clone() };
         self.advanced(&mut flow, stage, Some(&sealed), visit).await?;
         Ok(Returned::Arrived)
+    }
+
+    /// Whom a provider vouches for: its answer is from it, came as it was asked to, and its code is good.
+    pub(super) async fn vouched(
+        &self,
+        provider: &Slug,
+        name: Option<&str>,
+        response: &Response,
+        (max_age, posted): (Option<Span>, bool),
+        visit: &Visit<'_>,
+    ) -> Result<(Arc<Provider>, Identity), SignInError> {
+        let provider = self.in_force(provider.as_str(), visit).await?;
+        self.came_as_asked(&provider, posted, visit)?;
+        self.is_from(&provider, name, response, visit).await?;
+        let code = self.code(&provider, response, visit)?;
+        let (nonce, verifier) = self.bound_to(response.state.as_deref().unwrap_or_default());
+        let redemption = Redemption {
+            code,
+            verifier: &verifier,
+            nonce: &nonce,
+            redirect_uri: &self.redirect_uri(&provider),
+            max_age,
+            now: visit.now,
+        };
+        let identity = Box::pin(self.federation.redeem(&provider, &redemption)).await;
+        let identity = identity.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
+        Ok((provider, identity))
     }
 
     /// The end of an answer that came by a form from another site: the browser shows that it began this sign-in.
@@ -329,7 +365,7 @@ impl SignIn {
     }
 
     /// Moves a flow on in a transaction of its own; two at once cannot both.
-    async fn advanced(
+    pub(super) async fn advanced(
         &self,
         flow: &mut Flow,
         stage: Stage,
@@ -484,7 +520,7 @@ impl SignIn {
         Ok(step)
     }
 
-    fn troubled(
+    pub(super) fn troubled(
         &self,
         provider: &Provider,
         trouble: &crate::federation::Trouble,
@@ -515,6 +551,7 @@ impl SignIn {
             .from(Some(visit.address));
         event.reference = Some(reference.clone());
         self.ledger.leave(event);
-        SignInError::Federated(Box::new(Declined { provider: provider.label.clone(), why, reference }))
+        let (provider, detail) = (provider.label.clone(), detail.to_owned());
+        SignInError::Federated(Box::new(Declined { provider, why, reference, check, detail }))
     }
 }

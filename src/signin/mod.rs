@@ -9,6 +9,7 @@ mod flow;
 mod links;
 mod password;
 mod provision;
+pub mod rehearsal;
 mod second_factor;
 mod step;
 mod throttle;

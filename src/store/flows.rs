@@ -15,6 +15,7 @@ statements! {
     BY_DIGEST_ALONE = "
         SELECT stage, purpose, return_to, pending, expires_at, version FROM flows WHERE digest = $1 AND expires_at > $2";
     ADVANCE = "UPDATE flows SET stage = $2, pending = $3, version = version + 1 WHERE digest = $1 AND version = $4";
+    BIND = "UPDATE flows SET browser = $2, stage = $3, version = version + 1 WHERE digest = $1 AND version = $4";
     FORGET = "DELETE FROM flows WHERE expires_at < $1";
 }
 
@@ -118,6 +119,21 @@ pub async fn advance(
         .bind(flow.digest.as_slice())
         .bind(json(stage)?)
         .bind(pending)
+        .bind(flow.version)
+        .run()
+        .await
+        .map(|n| n == 1)
+}
+
+/// Gives a flow that no browser has yet to one. False when another was faster.
+///
+/// # Errors
+/// When the database fails.
+pub async fn bind(tx: &mut Tx, flow: &Flow, browser: &[u8; 32], stage: &Stage) -> Result<bool, DbError> {
+    tx.query(BIND)
+        .bind(flow.digest.as_slice())
+        .bind(browser.as_slice())
+        .bind(json(stage)?)
         .bind(flow.version)
         .run()
         .await

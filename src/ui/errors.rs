@@ -197,6 +197,21 @@ impl StartAgain {
     }
 }
 
+/// The end of a sign-in that an operator tried a provider with.
+#[derive(Debug, Clone, Default, Template)]
+#[template(path = "rehearsed.html", config = "src/ui/askama.toml")]
+pub struct Rehearsed {
+    /// The frame.
+    pub frame: Frame,
+}
+
+impl Rehearsed {
+    #[allow(clippy::unused_self, reason = "templates ask every page for its title the same way")]
+    fn title(&self) -> &'static str {
+        "The provider has answered"
+    }
+}
+
 /// Why an identity provider did not bring somebody in, as far as the person is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeclinedKind {
@@ -270,4 +285,4 @@ impl ProviderDeclined {
     }
 }
 
-pages!(ErrorPage, ProviderDeclined, StartAgain);
+pages!(ErrorPage, ProviderDeclined, Rehearsed, StartAgain);

@@ -29,7 +29,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
-pub use errors::{DeclinedKind, ErrorKind, ErrorPage, ProviderDeclined, StartAgain};
+pub use errors::{DeclinedKind, ErrorKind, ErrorPage, ProviderDeclined, Rehearsed, StartAgain};
 pub use factors::{RecoveryCodes, TotpEnrol, TotpRemove};
 pub use frame::{Action, Frame, Moment, Notice, PersonMenu, Problem, Theme, Tone};
 pub use gate::{Clause, CookiesRefused, Decision, Denied, Outcome, Unauthorized};

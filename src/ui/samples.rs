@@ -474,6 +474,7 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ("provider-declined-away", declined(DeclinedKind::Away).render()),
         ("provider-declined-cancelled", declined(DeclinedKind::Cancelled).render()),
         ("provider-declined-stopped", declined(DeclinedKind::Stopped).render()),
+        ("rehearsed", Rehearsed { frame: plain() }.render()),
         ("start-again", StartAgain { frame: plain(), href: "/sign-in".into() }.render()),
         ("lantern", lantern().render()),
         (

@@ -158,8 +158,10 @@ pub enum Command {
     IdpList,
     /// One of them.
     IdpShow { name: String },
-    /// Asks one what it says about itself.
-    IdpTest { name: String },
+    /// Asks one what it says about itself, and begins a rehearsal of a sign-in.
+    IdpTest { name: String, sign_in: bool },
+    /// What came of that.
+    IdpTestOutcome { handle: Typed },
     /// Makes a new key for assertions.
     KeysRotate,
     /// Makes an organisation.

@@ -22,6 +22,7 @@ use crate::admin::Admin;
 use crate::domain::Timestamp;
 use crate::federation::Federation;
 use crate::proxy::Sighting;
+use crate::signin::SignIn;
 
 pub use answer::{Answer, Exit, Once, Table};
 pub use command::{Circumstances, Command, RoleWish, Typed, UserWish};
@@ -40,6 +41,8 @@ pub struct Controls {
     pub admin: Arc<Admin>,
     /// Identity providers.
     pub federation: Arc<Federation>,
+    /// The stories of coming in, where a server runs that browsers can come to.
+    pub signin: Option<Arc<SignIn>>,
     /// The name of this node.
     pub node: String,
     /// Where records are kept, without passwords.
@@ -109,7 +112,8 @@ impl Desk<'_> {
             C::IdpEnable { name } => sent(self.idp_enable(&name)).await,
             C::IdpList => sent(self.idp_list()).await,
             C::IdpShow { name } => sent(self.idp_show(&name)).await,
-            C::IdpTest { name } => sent(self.idp_test(&name)).await,
+            C::IdpTest { name, sign_in } => sent(self.idp_test(&name, sign_in)).await,
+            C::IdpTestOutcome { handle } => sent(self.idp_test_outcome(&handle)).await,
             C::KeysRotate => sent(self.rotate_keys()).await,
             C::OrgCreate { tenant, slug, name } => sent(self.org_create(&tenant, &slug, name)).await,
             C::OrgDelete { place, force } => sent(self.org_delete(&place, force)).await,

@@ -6,10 +6,13 @@ use serde_json::json;
 
 use crate::domain::Span;
 use crate::domain::provider::{ClientProof, Gift, Provider, Provision, Test};
-use crate::federation::Trouble as Federated;
+use crate::federation::{Finding, Verdict};
+use crate::session::Visit;
+use crate::signin::SignInError;
+use crate::signin::rehearsal::{Outcome, Progress};
 
-use super::Desk;
 use super::answer::{Answer, Exit, Trouble};
+use super::{Desk, Typed};
 
 impl Desk<'_> {
     fn provider(&self, name: &str) -> Result<Arc<Provider>, Trouble> {
@@ -81,31 +84,58 @@ impl Desk<'_> {
         ]))
     }
 
-    /// Walks what can be walked without a person: discovery and keys.
-    pub(super) async fn idp_test(&self, name: &str) -> Result<Answer, Trouble> {
+    /// Walks everything that can be walked without a person, and begins a sign-in of which nothing stays.
+    pub(super) async fn idp_test(&self, name: &str, sign_in: bool) -> Result<Answer, Trouble> {
         let provider = self.provider(name)?;
-        let (federation, now) = (&self.controls.federation, self.admin.clock.now());
-        let mut rows: Vec<[String; 3]> = Vec::new();
-        let mut note = |step: &str, outcome: Result<String, Federated>| {
-            let fine = outcome.is_ok();
-            let (word, said) = match outcome {
-                Ok(said) => ("passed", said),
-                Err(trouble) => ("failed", trouble.detail().to_owned()),
-            };
-            rows.push([step.to_owned(), word.to_owned(), said]);
-            fine
+        let now = self.admin.clock.now();
+        let findings = self.controls.federation.inspect(&provider, now).await;
+        let fine = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
+        let row = |finding: Finding| {
+            [finding.step.to_owned(), finding.verdict.as_str().to_owned(), finding.found, finding.remedy]
         };
-        let metadata = federation.metadata(&provider, now).await;
-        let found = metadata.map(|found| format!("{} is who it should be", found.issuer));
-        let mut fine = note("discovery", found);
-        if fine {
-            let keys = federation.keys(&provider, now).await;
-            fine = note("keys", keys.map(|keys| format!("{}: {}", keys.len(), keys.words())));
+        let rows = findings.into_iter().map(row).collect();
+        let mut answer = Answer::rows(["step", "result", "found", "what to do"], rows);
+        answer.json = json!({ "steps": answer.for_programs() });
+        if !fine {
+            answer.exit = Exit::Refused;
+            return Ok(answer.note("a sign-in was not tried: what failed comes first"));
         }
-        let mut answer = Answer::rows(["step", "result", "found"], rows);
-        answer.exit = if fine { Exit::Done } else { Exit::Refused };
-        let address = format!("{}/auth/start/{}", self.admin.settings.portal_origin, provider.name);
-        Ok(answer.note(format!("a sign-in itself is tried in a browser: {address}")))
+        match &self.controls.signin {
+            _ if !sign_in => Ok(answer),
+            None => Ok(answer.note("no server runs here, so a sign-in could not be tried")),
+            Some(signin) => {
+                let handle = signin.rehearse(&provider, &self.visit()).await.map_err(untold)?;
+                let origin = &self.admin.settings.portal_origin;
+                let address = format!("{origin}/auth/start/{}?rehearsal={}", provider.name, handle.expose());
+                if let Some(object) = answer.json.as_object_mut() {
+                    object.insert("address".to_owned(), address.into());
+                    object.insert("handle".to_owned(), handle.expose().into());
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    /// What came of the sign-in of a test, once there is something.
+    pub(super) async fn idp_test_outcome(&self, handle: &Typed) -> Result<Answer, Trouble> {
+        let signin = self.controls.signin.as_ref();
+        let signin = signin.ok_or_else(|| Trouble::Other("no server runs here".to_owned()))?;
+        match signin.rehearsal(handle.expose(), &self.visit()).await.map_err(untold)? {
+            Progress::Waiting => Ok(Answer { json: json!({ "state": "waiting" }), ..Answer::default() }),
+            Progress::Gone => {
+                Err(Trouble::Other("nobody has signed in within ten minutes; run the test again".to_owned()))
+            }
+            Progress::Over(outcome) => Ok(told(&outcome)),
+        }
+    }
+
+    fn visit(&self) -> Visit<'_> {
+        Visit {
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            agent: "cardea",
+            now: self.admin.clock.now(),
+            chance: &*self.admin.chance,
+        }
     }
 
     pub(super) async fn idp_disable(
@@ -126,6 +156,87 @@ impl Desk<'_> {
         let provider = self.provider(name)?;
         self.admin.resume_provider(self.by, (&provider.name, provider.tenant.as_ref())).await?;
         Ok(Answer::about(format!("identity provider {name} is on"), json!({ "name": name, "state": "on" })))
+    }
+}
+
+fn untold(error: SignInError) -> Trouble {
+    match error {
+        SignInError::Db(error) => error.into(),
+        other => Trouble::Other(other.to_string()),
+    }
+}
+
+/// The outcome of a rehearsal in lines.
+fn told(outcome: &Outcome) -> Answer {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    if let Some(subject) = &outcome.subject {
+        facts.push(("subject", subject.clone()));
+        let at = outcome.auth_time.map_or_else(|| "not said".to_owned(), |at| at.to_string());
+        facts.push(("signed in there", at));
+    }
+    for (name, value) in &outcome.claims {
+        facts.push(("claim", format!("{name} = {value}")));
+    }
+    if let Some(account) = &outcome.account {
+        let would = match account.how.as_str() {
+            "made" => "would be made",
+            "linked" => "is there, and would be linked",
+            _ => "is there, tied to this subject",
+        };
+        facts.push(("account", format!("{} ({}) {would}", account.username, account.name)));
+        if let Some((email, vouched)) = &account.email {
+            let worth =
+                if *vouched { "verified; apps get it" } else { "something to write to; apps do not get it" };
+            facts.push(("address", format!("{email}: {worth}")));
+        }
+        facts.extend(account.places.iter().map(|place| ("belongs to", place.clone())));
+        facts.extend(account.roles.iter().map(|(role, by)| ("role", format!("{role}, by {by}"))));
+        facts.extend(account.groups.iter().map(|group| ("group", group.clone())));
+        facts.extend(account.passed_over.iter().map(|why| ("passed over", why.clone())));
+        let second = if outcome.second {
+            "the provider's counts"
+        } else {
+            "Cardea asks for its own where one is needed"
+        };
+        facts.push(("second factor", second.to_owned()));
+    }
+    if let Some((check, detail)) = &outcome.refused {
+        facts.push(("refused by", check.clone()));
+        facts.push(("found", detail.clone()));
+        facts.push(("what to do", remedy(check).to_owned()));
+    }
+    let mut answer = Answer::facts(&facts);
+    answer.json = serde_json::to_value(outcome).unwrap_or_default();
+    if outcome.refused.is_some() {
+        answer.exit = Exit::Refused;
+        return answer.note("nobody would come in; nothing was changed");
+    }
+    answer.note("this was a test: nobody was signed in, and nothing was changed")
+}
+
+/// What is usually done about a check that did not pass; what was found may say it better.
+fn remedy(check: &str) -> &'static str {
+    match check {
+        "callback iss" | "callback address" => {
+            "see that the redirect address registered there is this provider's own"
+        }
+        "callback mode" => "set `response_mode` to what the provider does",
+        "claims left out" | "groups overage" => {
+            "send only groups assigned to this application, or app roles; or see groups_overage in the manual"
+        }
+        "id token algorithm" => "add it to `algorithms`, or have the provider sign with one that is there",
+        "id token aud" | "id token azp" => "see that `client_id` is the one that the provider knows",
+        "id token exp" | "id token iat" | "id token nbf" => "have both clocks keep time by NTP",
+        "link" | "provision" => "see `provision`, `authoritative` and `domains`",
+        "mapping" => "write a rule with joins, or default_tenant",
+        "provider away" => "see whether the provider runs and can be reached from here",
+        "provider error" => "see the provider's own log; its words are above",
+        "provider off" => "`cardea idp enable`",
+        "token answer" => {
+            "see client_id, client_secret and client_auth, and the redirect address registered there"
+        }
+        "userinfo" => "see what the provider answers at its userinfo_endpoint",
+        _ => "see docs/identity-providers.md",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::VerifyingKey;
 use openidconnect::core::CoreJsonWebKey;
 use serde_json::{Map, Value};
 
@@ -92,6 +93,12 @@ impl Keys {
         self.0.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether any can verify a signature of this algorithm.
+    #[must_use]
+    pub fn any_for(&self, algorithm: Algorithm) -> bool {
+        self.for_token(None, algorithm).next().is_some()
+    }
+
     /// The keys that a token with this header may have been signed with, each alone: with a key id those of that id,
     /// without one every key that fits. The token says which, never what (`OIDC-10`, `OIDC-16`).
     pub(super) fn for_token(
@@ -140,7 +147,14 @@ fn usable(jwk: &Map<String, Value>) -> Option<Key> {
         ("EC", Some("P-384")) if bytes("x")?.len() == 48 && bytes("y")?.len() == 48 => {
             (Family::P384, &["x", "y", "crv"])
         }
-        ("OKP", Some("Ed25519")) if bytes("x")?.len() == 32 => (Family::Ed25519, &["x", "crv"]),
+        ("OKP", Some("Ed25519")) => {
+            // With one of the few points of small order, anybody signs for one in eight messages.
+            let point = <[u8; 32]>::try_from(bytes("x")?).ok()?;
+            if VerifyingKey::from_bytes(&point).ok()?.is_weak() {
+                return None;
+            }
+            (Family::Ed25519, &["x", "crv"])
+        }
         _ => return None,
     };
     // Only what verifying needs reaches the library: other members may be anything.
@@ -149,4 +163,47 @@ fn usable(jwk: &Map<String, Value>) -> Option<Key> {
         kept.filter_map(|name| Some(((*name).to_owned(), jwk.get(*name)?.clone()))).collect();
     let key: CoreJsonWebKey = serde_json::from_value(Value::Object(bare)).ok()?;
     Some(Key { id: text("kid").map(str::to_owned), family, alg: text("alg").map(str::to_owned), key })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn taken(key: &Value) -> bool {
+        Keys::parse(json!({ "keys": [key] }).to_string().as_bytes()).is_ok()
+    }
+
+    #[test]
+    fn oidc_13_numbers_with_which_anybody_could_sign_are_no_keys() {
+        let n = URL_SAFE_NO_PAD.encode([0xc5; 256]);
+        for (exponent, fine) in [
+            (&[1, 0, 1][..], true),
+            (&[0, 1, 0, 1], true),
+            (&[3], true),
+            (&[1], false),
+            (&[0, 0, 1], false),
+            (&[2], false),
+            (&[1, 0, 0], false),
+            (&[0], false),
+            (&[], false),
+            (&[1, 0, 0, 0, 1], false),
+        ] {
+            let key = json!({ "kty": "RSA", "n": n, "e": URL_SAFE_NO_PAD.encode(exponent) });
+            assert_eq!(taken(&key), fine, "{exponent:?}");
+        }
+        for (modulus, fine) in [([0xc5; 256], true), ([0xc4; 256], false)] {
+            let key = json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(modulus), "e": "AQAB" });
+            assert_eq!(taken(&key), fine);
+        }
+        let padded = [vec![0; 200], vec![0xc5; 128]].concat();
+        assert!(!taken(&json!({ "kty": "RSA", "n": URL_SAFE_NO_PAD.encode(padded), "e": "AQAB" })));
+        // A point of small order.
+        for first in [0, 1] {
+            let mut point = [0; 32];
+            point[0] = first;
+            assert!(!taken(&json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(point) })));
+        }
+    }
 }

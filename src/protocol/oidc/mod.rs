@@ -4,6 +4,9 @@
 //! says, is judged here, on one strict reading of it.
 
 mod authorization;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod id_token;
 pub mod json;
 mod jws;

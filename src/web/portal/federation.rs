@@ -9,7 +9,7 @@ use super::query;
 use super::sign_in::{bounded, stepped};
 use crate::domain::login::Purpose;
 use crate::signin::{Departure, Response as Answer, Returned};
-use crate::ui::{Continue, ErrorKind};
+use crate::ui::{Continue, ErrorKind, Rehearsed};
 use crate::web::here::Here;
 use crate::web::{Web, reply};
 
@@ -43,9 +43,22 @@ pub(in crate::web) async fn start(here: Here, Path(provider): Path<String>, raw:
         if query(&raw, "cookie").is_some() {
             return reply::cookies_refused(&here);
         }
-        let mut href = start_path(&provider, &return_to, hint.as_deref(), again);
+        let mut href = match query(&raw, "rehearsal") {
+            Some(handle) if handle.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => {
+                format!("/auth/start/{provider}?rehearsal={handle}")
+            }
+            _ => start_path(&provider, &return_to, hint.as_deref(), again),
+        };
         href.push_str(if href.contains('?') { "&cookie=1" } else { "?cookie=1" });
         return reply::ok(Continue { frame: here.frame(), to: "your sign-in".into(), href }.render());
+    }
+    // An operator tries the provider; whoever is signed in here has nothing to do with it.
+    if let Some(handle) = query(&raw, "rehearsal") {
+        let browser = here.browser_digest();
+        return match here.web.signin.depart_rehearsal(&handle, &provider, &browser, &here.visit()).await {
+            Ok(address) => reply::see(&address),
+            Err(error) => reply::failed(&here, &error),
+        };
     }
     let purpose = match &here.record {
         None => Purpose::SignIn,
@@ -93,6 +106,7 @@ async fn returned(here: &Here, provider: Option<&str>, raw: &RawQuery) -> Respon
     match here.web.signin.returned(provider, &answer, Some(&browser), &here.visit()).await {
         Ok(Returned::Stepped(step)) => stepped(here, answer.state.as_deref().unwrap_or_default(), &step),
         Ok(Returned::Arrived) => reply::start_again(here),
+        Ok(Returned::Rehearsed) => reply::ok(Rehearsed { frame: here.frame() }.render()),
         Err(error) => reply::failed(here, &error),
     }
 }
@@ -123,6 +137,7 @@ async fn posted_inner(here: &Here, provider: Option<&str>, request: Request) -> 
             let href = format!("/auth/finish?flow={}", answer.state.as_deref().unwrap_or_default());
             reply::ok(Continue { frame: here.frame(), to: "your sign-in".into(), href }.render())
         }
+        Ok(Returned::Rehearsed) => reply::ok(Rehearsed { frame: here.frame() }.render()),
         Ok(Returned::Stepped(_)) => reply::start_again(here),
         Err(error) => reply::failed(here, &error),
     }

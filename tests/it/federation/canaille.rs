@@ -113,7 +113,7 @@ async fn somebody_signs_in_at_a_second_provider_that_we_did_not_write() {
     assert_eq!(check, "outbound", "{why}");
     assert!(why.contains("could not prove its name"), "{why}");
     world.stage.reconfigured("client_id = \"cardea\"\n", "client_id = \"cardea\"\nca = \"ca.pem\"\n").await;
-    world.later().await;
+    world.stage.advance(cardea::domain::Span::seconds(5)).await;
     let visitor = canaille.signed_in(&world).await;
     if visitor.title() != "My apps" {
         panic!("{} {:?}", visitor.url, world.cause(&visitor).await);

@@ -694,6 +694,10 @@ async fn oidc_28_what_was_known_serves_while_a_provider_is_broken_and_not_after_
         world.idp.says(|script| drop(script.raw.insert(path, broken())));
     }
     world.welcome().await;
+    // Its token endpoint as well: then nobody comes in, and is told that it is the provider.
+    world.idp.says(|script| drop(script.raw.insert("/token", broken())));
+    world.refused("provider away").await;
+    world.idp.says(|script| drop(script.raw.remove("/token")));
     // Another issuer's document, and then nothing: the old one is not brought out again.
     world.later().await;
     let lie = Raw::json(r#"{"issuer":"https://other.example"}"#);

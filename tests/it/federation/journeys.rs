@@ -362,7 +362,7 @@ async fn a_suspended_tenant_s_provider_brings_nobody_in() {
 }
 
 /// The command line beside the running program: exit code, and what it says.
-async fn cli(world: &World, words: &[&str]) -> (Option<i32>, String) {
+pub(super) async fn cli(world: &World, words: &[&str]) -> (Option<i32>, String) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cardea"));
     command.args(words).arg("--config").arg(world.stage.folder.path().join("cardea.toml"));
     command.env_remove("CARDEA_CONFIG");
@@ -380,7 +380,7 @@ async fn the_command_line_shows_tries_and_switches_providers_and_explains_their_
     assert!(code == Some(0) && said.contains(&world.stage.portal("/auth/sso-callback/corp")), "{said}");
     assert!(said.contains("groups has fin-analysts: role analyst at acme/europe/finance"), "{said}");
     assert!(!said.contains(super::SECRET), "{said}");
-    let (code, said) = cli(&world, &["idp", "test", "corp"]).await;
+    let (code, said) = cli(&world, &["idp", "test", "corp", "--no-sign-in"]).await;
     assert!(code == Some(0) && said.contains("first"), "{said}");
     for (patch, word) in [
         (json!({ "issuer": "https://other.example" }), "other.example"),

@@ -7,6 +7,7 @@ mod foreign;
 mod journeys;
 mod keys;
 mod provider;
+mod rehearsal;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
