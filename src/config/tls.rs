@@ -100,7 +100,10 @@ fn covered(root: &raw::Root, identities: &[Arc<Identity>], mode: Spot, desk: &mu
 /// How a route's upstreams are verified. `None` when something is wrong; the desk has the fault.
 pub(super) fn upstream(raw: Option<&raw::UpstreamTls>, desk: &mut Desk<'_>) -> Option<Arc<UpstreamTls>> {
     let Some(raw) = raw else { return Some(Arc::default()) };
-    let ca = authorities(&raw.ca, desk)?;
+    let ca = match &raw.ca.0 {
+        Some(path) => Some(authorities(path, desk)?),
+        None => None,
+    };
     let identity = if raw.cert.0.is_none() && raw.key.0.is_none() {
         None
     } else {
@@ -120,21 +123,21 @@ pub(super) fn upstream(raw: Option<&raw::UpstreamTls>, desk: &mut Desk<'_>) -> O
 
 /// How an identity provider is verified: by authorities of its own, or by those of the machine.
 pub(super) fn provider(ca: &Maybe<Written<FilePath>>, desk: &mut Desk<'_>) -> Option<Arc<UpstreamTls>> {
-    let Some(ca) = authorities(ca, desk)? else { return Some(Arc::default()) };
+    let Some(path) = &ca.0 else { return Some(Arc::default()) };
+    let ca = authorities(path, desk)?;
     let mut id = Hasher::new();
     id.part(&ca);
     Some(Arc::new(UpstreamTls { id: id.finish(), ca: Some(ca), identity: None, server_name: None }))
 }
 
-/// A file with authorities, if one is named.
-fn authorities(path: &Maybe<Written<FilePath>>, desk: &mut Desk<'_>) -> Option<Option<Vec<u8>>> {
-    let Some(path) = &path.0 else { return Some(None) };
+/// A file with authorities. `None` when something is wrong; the desk has the fault.
+fn authorities(path: &Written<FilePath>, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
     let pem = file(path, desk)?;
     if let Err(bad) = Authorities::parse(&pem) {
         wrong(&bad, path.spot, desk);
         return None;
     }
-    Some(Some(pem))
+    Some(pem)
 }
 
 /// Reads both halves.

@@ -24,7 +24,7 @@ struct Key {
     id: Option<String>,
     family: Family,
     alg: Option<String>,
-    key: CoreJsonWebKey,
+    jwk: CoreJsonWebKey,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Keys {
             .filter(move |key| key.family == Family::of(algorithm))
             .filter(move |key| key.alg.as_deref().is_none_or(|alg| alg == algorithm.as_str()))
             .filter(move |key| kid.is_none_or(|kid| key.id.as_deref() == Some(kid)))
-            .map(|key| &key.key)
+            .map(|key| &key.jwk)
     }
 }
 
@@ -161,8 +161,8 @@ fn usable(jwk: &Map<String, Value>) -> Option<Key> {
     let kept = members.iter().chain(&["kty", "kid"]);
     let bare: Map<String, Value> =
         kept.filter_map(|name| Some(((*name).to_owned(), jwk.get(*name)?.clone()))).collect();
-    let key: CoreJsonWebKey = serde_json::from_value(Value::Object(bare)).ok()?;
-    Some(Key { id: text("kid").map(str::to_owned), family, alg: text("alg").map(str::to_owned), key })
+    let (id, alg) = (text("kid").map(str::to_owned), text("alg").map(str::to_owned));
+    Some(Key { id, family, alg, jwk: serde_json::from_value(Value::Object(bare)).ok()? })
 }
 
 #[cfg(test)]
