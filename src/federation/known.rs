@@ -44,6 +44,13 @@ struct Kept<T> {
     flight: Option<Flight<T>>,
 }
 
+/// Whether something was so short a time ago. What a clock that has been set back since calls the future is long ago.
+fn within(now: Timestamp, at: Timestamp, span: Span) -> bool {
+    // A fetch is stamped when it ends, and whoever asked for it came before.
+    let slack = Span::seconds(30);
+    now < at + span && at < now + slack
+}
+
 type Outcome<T> = Result<Arc<T>, Trouble>;
 type Flight<T> = watch::Receiver<Option<Outcome<T>>>;
 
@@ -57,12 +64,12 @@ impl<T> Kept<T> {
     /// What serves without asking anybody: a fresh document, or what came of asking a moment ago.
     fn serves(&self, now: Timestamp) -> Option<Outcome<T>> {
         if let Some((kept, at)) = &self.last
-            && now.since(*at) < FRESH
+            && within(now, *at, FRESH)
         {
             return Some(Ok(Arc::clone(kept)));
         }
         match &self.failed {
-            Some((trouble, at)) if now.since(*at) < PAUSE => {
+            Some((trouble, at)) if within(now, *at, PAUSE) => {
                 Some(self.old(now).ok_or_else(|| trouble.clone()))
             }
             _ => None,
@@ -71,7 +78,7 @@ impl<T> Kept<T> {
 
     /// An older document that is better than none.
     fn old(&self, now: Timestamp) -> Option<Arc<T>> {
-        self.last.as_ref().filter(|(_, at)| now.since(*at) < USABLE).map(|(kept, _)| Arc::clone(kept))
+        self.last.as_ref().filter(|(_, at)| within(now, *at, USABLE)).map(|(kept, _)| Arc::clone(kept))
     }
 
     fn take(&mut self, fetched: Result<T, Trouble>, now: Timestamp) -> Outcome<T> {
@@ -136,7 +143,7 @@ impl<T: Send + Sync + 'static> Document<T> {
                 return Ok(Some(Arc::clone(document)));
             }
             if kept.flying().is_none() {
-                if kept.renewed.is_some_and(|at| now.since(at) < RENEWAL) {
+                if kept.renewed.is_some_and(|at| within(now, at, RENEWAL)) {
                     return Ok(None);
                 }
                 kept.renewed = Some(now);
@@ -326,6 +333,17 @@ mod tests {
             assert!(matches!(outcome, Err(Trouble::Refused(_))), "{after:?}");
         }
         assert!(document.get(NOW + FRESH + Span::minutes(1), fetch(&count, 0, Err(away()))).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn oidc_14_a_clock_that_is_set_back_keeps_no_key_for_ever() {
+        let (document, count) = (Arc::new(Document::default()), Arc::default());
+        let wrong = NOW + Span::hours(24 * 365);
+        let old = document.get(wrong, fetch(&count, 0, Ok(1))).await.unwrap();
+        document.newer(&old, wrong, fetch(&count, 0, Ok(2))).await.unwrap().unwrap();
+        let kept = document.get(NOW, fetch(&count, 0, Ok(3))).await.unwrap();
+        assert_eq!(*kept, 3);
+        assert_eq!(document.newer(&kept, NOW, fetch(&count, 0, Ok(4))).await.unwrap().as_deref(), Some(&4));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::domain::Span;
-use crate::domain::provider::{ClientProof, Gift, Provider, Provision, Test};
+use crate::domain::provider::{ClientProof, Gift, Overage, Provider, Provision, Test};
 use crate::federation::{Finding, Verdict};
 use crate::session::Visit;
 use crate::signin::SignInError;
@@ -63,6 +63,15 @@ impl Desk<'_> {
             ClientProof::Post(_) => "client_secret_post",
             ClientProof::Public => "none",
         };
+        let keys = match provider.client {
+            ClientProof::Key(_) => format!("{origin}/auth/oidc/{}/jwks.json", provider.name),
+            _ => String::new(),
+        };
+        let authorities = if provider.tls.ca.is_some() { "its own" } else { "those of the machine" };
+        let overage = match &provider.overage {
+            Overage::Graph(address) => format!("asked of {address}"),
+            Overage::Refuse => "refused".to_owned(),
+        };
         let algorithms: Vec<&str> = provider.algorithms.iter().map(|it| it.as_str()).collect();
         Ok(Answer::facts(&[
             ("name", provider.name.to_string()),
@@ -73,12 +82,15 @@ impl Desk<'_> {
             ("issuer", provider.issuer.clone()),
             ("client", provider.client_id.clone()),
             ("client auth", client.to_owned()),
+            ("client keys", keys),
+            ("authorities", authorities.to_owned()),
             ("redirect address", format!("{origin}/auth/sso-callback/{}", provider.name)),
             ("scopes", list(&provider.scopes)),
             ("algorithms", algorithms.join(" ")),
             ("domains", domains.join(" ")),
             ("authoritative", provider.authoritative.to_string()),
             ("provision", provision(provider.provision).to_owned()),
+            ("groups overage", overage),
             ("trusted factors", list(&[provider.trust_amr.clone(), provider.trust_acr.clone()].concat())),
             ("rules", rules.join("; ")),
         ]))

@@ -18,9 +18,9 @@ const CHECKS: Checks = Checks {
     typ: "id token type",
 };
 /// How far clocks may differ.
-const SKEW: Span = Span::seconds(60);
+pub(super) const SKEW: Span = Span::seconds(60);
 /// How old a token may be that comes straight from the provider.
-const OLDEST: Span = Span::minutes(10);
+pub(super) const OLDEST: Span = Span::minutes(10);
 
 /// What a token must say.
 pub struct Expected<'a> {
@@ -104,15 +104,7 @@ fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
         let detail = format!("it is {}, not {}", quoted(text("iss").unwrap_or("")), quoted(expected.issuer));
         return Err(Refused::by("id token iss", detail));
     }
-    let audience = match claims.get("aud") {
-        Some(Value::String(one)) => one == expected.client_id,
-        // Whoever else it is for could show it here, too (`OIDC-06`).
-        Some(Value::Array(list)) => {
-            !list.is_empty() && list.iter().all(|one| one.as_str() == Some(expected.client_id))
-        }
-        _ => false,
-    };
-    if !audience {
+    if !for_us_alone(claims, expected.client_id) {
         return Err(Refused::by("id token aud", "it is not for us, or not for us alone"));
     }
     if claims.get("azp").is_some_and(|azp| azp.as_str() != Some(expected.client_id)) {
@@ -139,6 +131,17 @@ fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
         return Err(Refused::by("id token acr", detail));
     }
     Ok(())
+}
+
+/// Whether a token is for one client and nobody else: whoever else it is for could show it here, too (`OIDC-06`).
+pub(super) fn for_us_alone(claims: &Claims, client_id: &str) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(one)) => one == client_id,
+        Some(Value::Array(list)) => {
+            !list.is_empty() && list.iter().all(|one| one.as_str() == Some(client_id))
+        }
+        _ => false,
+    }
 }
 
 fn times(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
@@ -182,7 +185,7 @@ fn times(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
 }
 
 /// A time claim: a whole number of seconds, or one with a fraction, in a range that clocks have (`OIDC-08`).
-fn moment(claims: &Claims, name: &'static str) -> Result<Option<Timestamp>, Refused> {
+pub(super) fn moment(claims: &Claims, name: &'static str) -> Result<Option<Timestamp>, Refused> {
     const LATEST: f64 = 253_402_300_799.0;
     let Some(value) = claims.get(name) else { return Ok(None) };
     let bad = || Refused::by("id token times", format!("its {name} is no time"));

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::World;
 use super::foreign::{Foreign, answering, world};
+use super::journeys::cli;
 use crate::support::stage::{Engine, Visitor};
 use crate::tls::world::Authority;
 
@@ -119,6 +120,8 @@ async fn somebody_signs_in_at_a_second_provider_that_we_did_not_write() {
         panic!("{} {:?}", visitor.url, world.cause(&visitor).await);
     }
     assert_eq!(world.roles("edsger.corp").await, ["analyst"]);
+    let (code, said) = cli(&world, &["idp", "test", "corp", "--no-sign-in"]).await;
+    assert!(code == Some(0) && said.contains("for idp.localhost, until"), "{said}");
 }
 
 #[tokio::test]
