@@ -6,7 +6,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
 use crate::domain::{Chance, KeyId, Place, Span, Timestamp};
 use crate::store::keys::SealedKey;
-use crate::store::{Tx, credentials, keys};
+use crate::store::{Tx, credentials, keys, provider_sessions};
 
 use super::work::Work;
 use super::{Admin, Error};
@@ -50,6 +50,16 @@ async fn reseal(work: &mut Work<'_>) -> Result<usize, Error> {
         let place = credentials::seal_place(user);
         let plain = sealer.open(&place, &sealed)?;
         credentials::reseal(&mut work.tx, id, &sealer.seal(&place, plain.expose(), chance)?).await?;
+        count += 1;
+    }
+    for (session, provider, sealed) in provider_sessions::sealed(&mut work.tx).await? {
+        if sealer.current(&sealed) {
+            continue;
+        }
+        let place = provider_sessions::seal_place(session, &provider);
+        let plain = sealer.open(&place, &sealed)?;
+        let sealed = sealer.seal(&place, plain.expose(), chance)?;
+        provider_sessions::reseal(&mut work.tx, session, &provider, &sealed).await?;
         count += 1;
     }
     if count > 0 {

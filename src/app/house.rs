@@ -102,6 +102,7 @@ impl House {
             ledger: ledger.clone(),
             hashing: hashing.clone(),
             federation,
+            logouts: signin::Strangers::default(),
             settings: signin_settings(settings),
         });
         let web = Web {

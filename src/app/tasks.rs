@@ -10,7 +10,9 @@ use super::keys;
 use crate::crypto::Keyring;
 use crate::domain::{AuditEvent, Chance, SessionId, Span, Timestamp};
 use crate::session::Sessions;
-use crate::store::{Db, DbError, audit, feed, flows, handoffs, links, sessions, throttles};
+use crate::store::{
+    Db, DbError, audit, feed, flows, handoffs, links, provider_sessions, sessions, throttles,
+};
 use crate::sys::Clock;
 
 /// Writes notes of use, at most once in two seconds.
@@ -127,6 +129,7 @@ async fn forget(db: &Db, now: Timestamp) -> Result<(), DbError> {
     handoffs::forget(&mut tx, now).await?;
     links::forget(&mut tx, now - Span::hours(24 * 30)).await?;
     throttles::forget(&mut tx, now - Span::hours(48), now - Span::hours(24 * 180)).await?;
+    provider_sessions::forget(&mut tx, now).await?;
     sessions::forget(&mut tx, now - Span::hours(24 * 30)).await?;
     feed::forget(&mut tx, now - Span::hours(24)).await?;
     tx.commit(now).await

@@ -125,6 +125,8 @@ fn provider(
             GroupsOverage::Graph => Overage::Graph(raw.graph_url.value.0.trim_end_matches('/').to_owned()),
             GroupsOverage::Refuse => Overage::Refuse,
         },
+        sign_out: raw.sign_out.value,
+        follow: None,
     })
 }
 

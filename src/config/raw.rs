@@ -361,6 +361,8 @@ section! {
         groups_overage: Written<GroupsOverage> = "refuse",
         /// Where Microsoft Graph is.
         graph_url: Written<Issuer> = "https://graph.microsoft.com",
+        /// Whether signing out signs out at the provider as well, where it has a page for that. The page that asks offers both.
+        sign_out: Written<bool> = true,
     }
 }
 

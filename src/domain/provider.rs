@@ -58,6 +58,19 @@ pub struct Provider {
     pub max_age: Option<Span>,
     /// What happens when somebody has more groups than fit into a token.
     pub overage: Overage,
+    /// Whether signing out here signs out there.
+    pub sign_out: bool,
+    /// Whether sessions end when the provider says so.
+    pub follow: Option<Follow>,
+}
+
+/// How a session follows the provider that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follow {
+    /// How often the provider is asked.
+    pub every: Span,
+    /// How long a session goes on while it does not answer.
+    pub grace: Span,
 }
 
 // A secret compares in constant time and is otherwise like any other value.
@@ -398,6 +411,8 @@ mod tests {
             acr_values: Vec::new(),
             max_age: None,
             overage: Overage::Refuse,
+            sign_out: true,
+            follow: None,
         }
     }
 

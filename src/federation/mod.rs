@@ -6,7 +6,9 @@
 
 mod complete;
 mod inspect;
+mod kept;
 mod known;
+mod logout;
 mod proof;
 
 use std::collections::HashMap;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::provider::{Claims, Provider};
@@ -24,6 +27,7 @@ use crate::outbound::{self, Allowed, Answer, Outbound};
 use crate::protocol::oidc::{self, Expected, Keys, Metadata, Refused, Tokens};
 
 pub use inspect::{Finding, Verdict};
+pub use kept::Kept;
 use known::Known;
 
 /// How long a code may take to become an identity: every request to the provider together.
@@ -79,7 +83,7 @@ impl From<outbound::Failed> for Trouble {
 }
 
 /// Somebody whom a provider vouches for. Only [`Federation::redeem`] makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// Who, for the provider.
     pub subject: String,
@@ -87,6 +91,19 @@ pub struct Identity {
     pub claims: Claims,
     /// When they signed in there, if it says so.
     pub auth_time: Option<Timestamp>,
+    /// When the provider was asked.
+    pub at: Timestamp,
+    /// Tokens that something needs later.
+    pub kept: Kept,
+}
+
+impl Identity {
+    /// Which session it is at the provider, if it says.
+    #[must_use]
+    pub fn sid(&self) -> Option<&str> {
+        let text = self.claims.get("sid").and_then(Value::as_str);
+        text.filter(|sid| !sid.is_empty() && sid.len() <= 255)
+    }
 }
 
 /// What ties a code to a sign-in.
@@ -216,7 +233,9 @@ impl Federation {
             other => other?,
         };
         let claims = self.complete(provider, &metadata, &verified, &tokens, &expected).await?;
-        Ok(Identity { subject: verified.subject().to_owned(), claims, auth_time: verified.auth_time() })
+        let kept = Kept::of(provider, &metadata, &tokens, with.nonce, &verified)?;
+        let (subject, auth_time) = (verified.subject().to_owned(), verified.auth_time());
+        Ok(Identity { subject, claims, auth_time, at: with.now, kept })
     }
 
     /// Redeems the code, once. Never follows anything, never says the secret in an address.

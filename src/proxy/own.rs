@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::access::{Route, Snapshot};
 use crate::crypto::token::{Token, handle, handle_digest};
 use crate::domain::route::folded_name;
+use crate::domain::session::FirstFactor;
 use crate::domain::target::Target;
 use crate::domain::{Actor, EmailAddress, Span, Timestamp};
 use crate::session::cookie::{self, Kind};
@@ -237,6 +238,10 @@ async fn whoami(reply: Reply<'_>, asked: &Asked<'_>, snapshot: &Snapshot, route:
 
 async fn ask_sign_out(reply: Reply<'_>, asked: &Asked<'_>) -> Answer {
     match who(reply.gate, asked, reply.now).await {
+        // Who came from a provider may want to sign out there as well. The portal knows it, and asks.
+        Known::Person(record) if matches!(record.level.first, FirstFactor::Provider(_)) => {
+            reply.redirect(StatusCode::SEE_OTHER, &format!("{}/sign-out", reply.gate.portal.origin))
+        }
         Known::Person(record) => {
             let page = ui::SignOut {
                 frame: reply.frame(),
@@ -244,6 +249,7 @@ async fn ask_sign_out(reply: Reply<'_>, asked: &Asked<'_>) -> Answer {
                 identity: record.principal.username.to_string(),
                 cancel_href: "/".to_owned(),
                 return_to: None,
+                provider: None,
             };
             reply.page(200, page.render())
         }
@@ -255,7 +261,7 @@ async fn ask_sign_out(reply: Reply<'_>, asked: &Asked<'_>) -> Answer {
             let page = if path.is_some() {
                 ui::Continue { frame, to: "the sign-in".to_owned(), href }.render()
             } else if parameter(asked, "done").is_some() {
-                ui::SignedOut { frame, sign_in_href: href, still_at: None }.render()
+                ui::SignedOut { frame, sign_in_href: href, ..ui::SignedOut::default() }.render()
             } else {
                 // This host knows nobody; the portal may. It asks, or says that it is over.
                 let portal = &reply.gate.portal;

@@ -8,11 +8,10 @@
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
-use serde::{Deserialize, Serialize};
 
 use crate::crypto::token::{handle, handle_digest};
 use crate::domain::login::{Proven, Purpose, Stage};
-use crate::domain::provider::{Claims, Provider, ResponseMode};
+use crate::domain::provider::{Provider, ResponseMode};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::{Actor, AuditEvent, LoginName, Outcome, Slug, Span, Timestamp};
 use crate::federation::{Identity, Redemption};
@@ -95,14 +94,6 @@ pub enum Returned {
     Rehearsed,
     /// Onward.
     Stepped(Step),
-}
-
-/// What a provider vouched for, while the browser is on its way to show that it is the right one.
-#[derive(Serialize, Deserialize)]
-struct Vouched {
-    subject: String,
-    claims: Claims,
-    auth_time: Option<Timestamp>,
 }
 
 /// Why an account is not opened.
@@ -308,8 +299,7 @@ impl SignIn {
             let step = self.settle(&flow, &provider, &identity, visit).await?;
             return Ok(Returned::Stepped(step));
         }
-        let Identity { subject, claims, auth_time } = identity;
-        let vouched = serde_json::to_vec(&Vouched { subject, claims, auth_time }).unwrap_or_default();
+        let vouched = serde_json::to_vec(&identity).unwrap_or_default();
         let sealed = self.keys.sealer.seal(SEALED_AT, &vouched, visit.chance)?;
         let stage = Stage::Arrived { provider: provider.name.clone() };
         self.advanced(&mut flow, stage, Some(&sealed), visit).await?;
@@ -358,10 +348,9 @@ impl SignIn {
         let sealed = flow.pending.take().ok_or(SignInError::Stale)?;
         self.advanced(&mut flow, Stage::Returned, None, visit).await?;
         let opened = self.keys.sealer.open(SEALED_AT, &sealed)?;
-        let vouched: Vouched = serde_json::from_slice(opened.expose()).map_err(|_| SignInError::Stale)?;
+        let identity: Identity = serde_json::from_slice(opened.expose()).map_err(|_| SignInError::Stale)?;
         let provider = self.in_force(provider.as_str(), visit).await?;
-        let Vouched { subject, claims, auth_time } = vouched;
-        self.settle(&flow, &provider, &Identity { subject, claims, auth_time }, visit).await
+        self.settle(&flow, &provider, &identity, visit).await
     }
 
     /// Moves a flow on in a transaction of its own; two at once cannot both.
@@ -515,6 +504,7 @@ impl SignIn {
             .with("passed over", settled.passed_over.join("; "))
             .from(Some(visit.address));
         audit::write(&mut tx, &event, visit.now, visit.chance).await?;
+        self.vouch(&mut tx, flow, provider, identity, visit).await?;
         let step = self.move_on(&mut tx, flow, proven, visit).await?;
         tx.commit(visit.now).await?;
         Ok(step)

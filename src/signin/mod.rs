@@ -7,7 +7,9 @@ mod enrol;
 mod federated;
 mod flow;
 mod links;
+mod logout;
 mod password;
+mod provider_session;
 mod provision;
 pub mod rehearsal;
 mod second_factor;
@@ -31,6 +33,7 @@ pub use enrol::{Enrolled, Enrolment};
 pub use federated::{Declined, Departure, Response, Returned, Why};
 pub use flow::{Begun, Target};
 pub use links::{LinkState, NewAdministrator};
+pub use logout::{Elsewhere, NotEnded, Strangers};
 pub use step::Step;
 
 /// What this room is told.
@@ -70,6 +73,8 @@ pub struct SignIn {
     pub hashing: Pool,
     /// Identity providers.
     pub federation: Arc<Federation>,
+    /// Who has sent logout tokens that were not taken.
+    pub logouts: Strangers,
     /// What we are told.
     pub settings: Settings,
 }

@@ -95,6 +95,7 @@ impl SignIn {
                 Ok(Step::Owes(owed))
             }
             Ok(complete) => {
+                let vouched = self.came_from(tx, flow, visit).await?;
                 let host = &self.settings.portal_host;
                 let (session, token) = match flow.purpose {
                     Purpose::SignIn => self.sessions.start_in(tx, &complete, host, visit).await?,
@@ -103,6 +104,9 @@ impl SignIn {
                         (session, token.ok_or(SignInError::Stale)?)
                     }
                 };
+                if let Some(vouched) = vouched {
+                    self.attach(tx, flow, session, vouched, visit).await?;
+                }
                 self.advance(tx, flow, &Stage::Finished { session }).await?;
                 Ok(Step::Done { session, token })
             }

@@ -16,6 +16,8 @@ statements! {
         SELECT stage, purpose, return_to, pending, expires_at, version FROM flows WHERE digest = $1 AND expires_at > $2";
     ADVANCE = "UPDATE flows SET stage = $2, pending = $3, version = version + 1 WHERE digest = $1 AND version = $4";
     BIND = "UPDATE flows SET browser = $2, stage = $3, version = version + 1 WHERE digest = $1 AND version = $4";
+    KEEP_VOUCHED = "UPDATE flows SET vouched = $2 WHERE digest = $1";
+    VOUCHED = "SELECT vouched FROM flows WHERE digest = $1";
     FORGET = "DELETE FROM flows WHERE expires_at < $1";
 }
 
@@ -138,6 +140,22 @@ pub async fn bind(tx: &mut Tx, flow: &Flow, browser: &[u8; 32], stage: &Stage) -
         .run()
         .await
         .map(|n| n == 1)
+}
+
+/// Keeps what a provider vouched for, sealed, until a session has come of the sign-in; `None` when it has.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keep_vouched(tx: &mut Tx, digest: &[u8; 32], sealed: Option<&[u8]>) -> Result<(), DbError> {
+    tx.query(KEEP_VOUCHED).bind(digest.as_slice()).bind(sealed).run().await.map(drop)
+}
+
+/// What a provider vouched for in this sign-in, if it did.
+///
+/// # Errors
+/// When the database fails.
+pub async fn vouched(conn: &mut Conn, digest: &[u8; 32]) -> Result<Option<Vec<u8>>, DbError> {
+    conn.query(VOUCHED).bind(digest.as_slice()).optional(|row| row.get("vouched")).await.map(Option::flatten)
 }
 
 /// Forgets what has run out.

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod links;
 pub mod memberships;
 mod open;
+pub mod provider_sessions;
 pub mod providers;
 pub mod roles;
 pub mod sessions;
@@ -47,6 +48,7 @@ pub const STATEMENTS: &[&[Sql]] = &[
     keys::ALL,
     links::ALL,
     memberships::ALL,
+    provider_sessions::ALL,
     providers::ALL,
     roles::ALL,
     sessions::ALL,

@@ -2,7 +2,7 @@
 //! session that exists, and every update asks that it has not ended.
 
 use super::statement::statements;
-use super::{Conn, DbError, Row, Tx, users};
+use super::{Conn, DbError, Row, Tx, provider_sessions, users};
 use crate::domain::ids::Id as _;
 use crate::domain::session::SecondFactor;
 use crate::domain::{Change, Level, SessionId, TenantId, Timestamp, UserId};
@@ -247,6 +247,7 @@ pub async fn hosts(conn: &mut Conn, id: SessionId) -> Result<Vec<String>, DbErro
 /// When the database fails.
 pub async fn end(tx: &mut Tx, id: SessionId, why: &str, now: Timestamp) -> Result<bool, DbError> {
     let ended = tx.query(END).bind(id.uuid()).bind(now.millis()).bind(why).run().await? > 0;
+    provider_sessions::drop_of(tx, id).await?;
     tx.changed(Change::Session(id));
     Ok(ended)
 }
@@ -270,6 +271,9 @@ pub async fn end_of(
         .bind(except.map(SessionId::uuid))
         .all(|row| row.id("id"))
         .await?;
+    for id in &ended {
+        provider_sessions::drop_of(tx, *id).await?;
+    }
     // A sign-in that is under way must not outlive the sessions.
     users::next_epoch(tx, user).await?;
     match except {

@@ -185,6 +185,8 @@ pub struct SignOut {
     pub cancel_href: String,
     /// Where to go once somebody else has signed in; sent back as `return_to`.
     pub return_to: Option<String>,
+    /// The provider that they came from and that can be signed out of as well: one button more, and `there` is sent.
+    pub provider: Option<String>,
 }
 
 impl SignOut {
@@ -208,6 +210,10 @@ pub struct SignedOut {
     pub sign_in_href: String,
     /// A provider at which the person is still signed in, if they came from one.
     pub still_at: Option<String>,
+    /// The provider that has sent them back here after signing them out as well.
+    pub also_at: Option<String>,
+    /// The apps that they had open.
+    pub apps: Vec<String>,
 }
 
 impl SignedOut {

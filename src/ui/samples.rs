@@ -408,8 +408,9 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
             }
             .render(),
         ),
-        ("sign-out", SignOut { frame: signed_in(), action: "/sign-out".into(), identity: w.email.clone(), cancel_href: "/apps".into(), return_to: Some(w.title.clone()) }.render()),
-        ("signed-out", SignedOut { frame: plain(), sign_in_href: "/sign-in".into(), still_at: some("Microsoft (Acme)") }.render()),
+        ("sign-out", SignOut { frame: signed_in(), action: "/sign-out".into(), identity: w.email.clone(), cancel_href: "/apps".into(), return_to: Some(w.title.clone()), provider: some("Microsoft (Acme)") }.render()),
+        ("signed-out", SignedOut { frame: plain(), sign_in_href: "/sign-in".into(), still_at: some("Microsoft (Acme)"), apps: vec![w.title.clone(), "Reports".into()], ..SignedOut::default() }.render()),
+        ("signed-out-everywhere", SignedOut { frame: plain(), sign_in_href: "/sign-in".into(), also_at: Some(w.title.clone()), ..SignedOut::default() }.render()),
         (
             "denied",
             Denied {

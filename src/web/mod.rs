@@ -85,6 +85,7 @@ pub fn router(web: Web) -> Router {
             "/auth/sso-callback",
             get(portal::federation::answered_bare).post(portal::federation::posted_bare),
         )
+        .route("/auth/oidc/{provider}/backchannel-logout", post(portal::logout::backchannel))
         .route("/auth/finish", get(portal::federation::finish))
         .route("/auth/oidc/{provider}/jwks.json", get(portal::federation::client_keys))
         .route("/apps", get(portal::apps::launcher))

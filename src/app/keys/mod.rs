@@ -14,7 +14,7 @@ use crate::crypto::seal::Sealer;
 use crate::crypto::signing::SigningKey;
 use crate::domain::{Actor, AuditEvent, Chance, Outcome, Secret, Timestamp};
 use crate::store::keys::{self, SealedKey};
-use crate::store::{Db, audit, credentials};
+use crate::store::{Db, audit, credentials, provider_sessions};
 
 /// The purpose of the secret from which web keys are derived.
 const WEB: &str = "web";
@@ -64,7 +64,13 @@ pub async fn check(db: &Db, sealer: &Sealer) -> anyhow::Result<usize> {
             .open(&credentials::seal_place(*user), sealed)
             .with_context(|| format!("the second factor of user {user}"))?;
     }
-    Ok(rows.len() + factors.len())
+    let tokens = provider_sessions::sealed(&mut conn).await?;
+    for (session, provider, sealed) in &tokens {
+        sealer
+            .open(&provider_sessions::seal_place(*session, provider), sealed)
+            .with_context(|| format!("the tokens of {provider} in session {session}"))?;
+    }
+    Ok(rows.len() + factors.len() + tokens.len())
 }
 
 /// The first keys of an installation. Two nodes may start at once: whoever comes second finds those of the first.

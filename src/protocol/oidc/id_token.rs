@@ -79,6 +79,9 @@ impl Verified {
 pub fn verify(raw: &str, keys: &Keys, expected: &Expected<'_>) -> Result<Verified, Refused> {
     let signed = jws::verified(raw, &CHECKS, &["JWT"], expected.algorithms, keys)?;
     judge(&signed.claims, expected)?;
+    if signed.claims.get("nonce").and_then(Value::as_str) != Some(expected.nonce) {
+        return Err(Refused::by("id token nonce", "it belongs to another sign-in"));
+    }
     hashed(&signed, "at_hash", "id token at_hash", Some(expected.access_token))?;
     hashed(&signed, "c_hash", "id token c_hash", expected.code)?;
     let claims = signed.claims;
@@ -114,9 +117,6 @@ fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
     if !text("sub").is_some_and(sound) {
         let detail = "it is missing, no text, not of 1 to 255 characters, or has control characters";
         return Err(Refused::by("id token sub", detail));
-    }
-    if text("nonce") != Some(expected.nonce) {
-        return Err(Refused::by("id token nonce", "it belongs to another sign-in"));
     }
     if claims.get("email_verified").is_some_and(|flag| !flag.is_boolean()) {
         return Err(Refused::by("id token claims", "its email_verified is neither true nor false"));

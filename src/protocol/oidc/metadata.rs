@@ -19,6 +19,10 @@ pub struct Metadata {
     pub jwks_uri: String,
     /// Where more claims are.
     pub userinfo_endpoint: Option<String>,
+    /// Where a browser is sent to sign out there (RP-Initiated Logout §2.1).
+    pub end_session_endpoint: Option<String>,
+    /// Where it says whether a token is still good (RFC 7662).
+    pub introspection_endpoint: Option<String>,
     /// Whether its answers say who gives them (RFC 9207).
     pub says_issuer: bool,
 }
@@ -65,6 +69,8 @@ impl Metadata {
             token_endpoint: needed("token_endpoint")?,
             jwks_uri: needed("jwks_uri")?,
             userinfo_endpoint: endpoint("userinfo_endpoint")?,
+            end_session_endpoint: endpoint("end_session_endpoint")?,
+            introspection_endpoint: endpoint("introspection_endpoint")?,
             says_issuer: document.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
         })

@@ -4,6 +4,7 @@
 //! says, is judged here, on one strict reading of it.
 
 mod authorization;
+mod end_session;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzz;
@@ -11,13 +12,16 @@ mod id_token;
 pub mod json;
 mod jws;
 mod keys;
+mod logout_token;
 mod metadata;
 mod token;
 mod userinfo;
 
 pub use authorization::{Authorization, challenge};
+pub use end_session::EndSession;
 pub use id_token::{Expected, Verified, verify};
 pub use keys::Keys;
+pub use logout_token::{About, LogoutToken, logout_token};
 pub use metadata::Metadata;
 pub use token::{Tokens, tokens};
 pub use userinfo::{joined, left_out, plain, signed};

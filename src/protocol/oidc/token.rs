@@ -1,11 +1,13 @@
 //! The answer to a code (RFC 6749 §5, `OpenID` Connect Core §3.1.3.3).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Refused, json, quoted};
 use crate::domain::Secret;
 
 const CHECK: &str = "token answer";
+/// The most bytes of a token that is kept.
+const MOST: usize = 64 * 1024;
 
 /// What a code was good for.
 pub struct Tokens {
@@ -13,6 +15,8 @@ pub struct Tokens {
     pub id_token: Secret<String>,
     /// The access token, for `UserInfo`.
     pub access_token: Secret<String>,
+    /// What gets new tokens, if the provider gives one.
+    pub refresh_token: Option<Secret<String>>,
 }
 
 /// Reads the answer strictly (`OIDC-19`).
@@ -49,5 +53,11 @@ pub fn tokens(status: u16, media_type: &str, body: &[u8]) -> Result<Tokens, Refu
     Ok(Tokens {
         id_token: Secret::new(id_token.to_owned()),
         access_token: Secret::new(access_token.to_owned()),
+        refresh_token: refresh_token(&answer),
     })
+}
+
+fn refresh_token(answer: &Map<String, Value>) -> Option<Secret<String>> {
+    let text = answer.get("refresh_token").and_then(Value::as_str);
+    text.filter(|text| !text.is_empty() && text.len() <= MOST).map(|text| Secret::new(text.to_owned()))
 }

@@ -69,7 +69,7 @@ pub fn joined(mut claims: Claims, more: Claims) -> Result<Claims, Refused> {
     for (name, value) in more {
         let apart = match name.as_str() {
             "email" | "email_verified" => addressed,
-            "amr" | "acr" | "auth_time" => true,
+            "amr" | "acr" | "auth_time" | "sid" => true,
             _ => false,
         };
         if name == ELSEWHERE

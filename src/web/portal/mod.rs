@@ -4,6 +4,7 @@ pub(super) mod account;
 pub(super) mod apps;
 pub(super) mod factors;
 pub(super) mod federation;
+pub(super) mod logout;
 pub(super) mod onward;
 pub(super) mod password;
 pub(super) mod setup;

@@ -6,6 +6,7 @@ mod entries;
 mod foreign;
 mod journeys;
 mod keys;
+mod logout;
 mod provider;
 mod rehearsal;
 

@@ -63,6 +63,7 @@ pub(crate) struct Seen {
     pub(crate) authorizations: Vec<HashMap<String, String>>,
     pub(crate) tokens: Vec<(Option<String>, HashMap<String, String>)>,
     pub(crate) paths: Vec<String>,
+    pub(crate) sign_outs: Vec<HashMap<String, String>>,
 }
 
 impl Seen {
@@ -122,6 +123,7 @@ impl Idp {
             .route("/jwks", get(jwks))
             .route("/userinfo", get(userinfo))
             .route("/v1.0/me/getMemberGroups", post(graph))
+            .route("/end", get(end_session))
             .fallback(canary)
             .with_state(idp.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -131,6 +133,20 @@ impl Idp {
     /// Changes what is said.
     pub(crate) fn says(&self, change: impl FnOnce(&mut Script)) {
         change(&mut self.script.lock().unwrap());
+    }
+
+    /// A logout token, with what is wrong of it.
+    pub(crate) fn logout_token(&self, claims: &Value, header: &Value) -> String {
+        let now = self.now();
+        let mut said = json!({
+            "iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": uuid::Uuid::now_v7().to_string(),
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        merge(&mut said, claims);
+        let signer = Arc::clone(&self.script.lock().unwrap().signer);
+        let mut head = json!({ "alg": "ES256", "kid": signer.kid, "typ": "logout+jwt" });
+        merge(&mut head, header);
+        signer.sign(head.to_string().as_bytes(), said.to_string().as_bytes())
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -183,6 +199,7 @@ async fn discovery(State(idp): State<Idp>) -> Response {
     let mut document = json!({
         "issuer": idp.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
         "jwks_uri": at("/jwks"), "userinfo_endpoint": at("/userinfo"), "response_types_supported": ["code"],
+        "end_session_endpoint": at("/end"), "backchannel_logout_supported": true, "backchannel_logout_session_supported": true,
         "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"], "subject_types_supported": ["public"],
     });
     merge(&mut document, &idp.script.lock().unwrap().discovery);
@@ -301,6 +318,26 @@ async fn graph(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Resp
         Some(raw) if bearer && asked["securityEnabledOnly"] == false => raw,
         _ => StatusCode::UNAUTHORIZED.into_response(),
     }
+}
+
+/// Signs out and sends the browser back, as the specification has it.
+async fn end_session(State(idp): State<Idp>, Query(asked): Query<HashMap<String, String>>) -> Response {
+    if let Some(raw) = idp.raw("/end").await {
+        return raw;
+    }
+    let mut answer = json!({ "state": asked["state"] });
+    merge(&mut answer, &idp.script.lock().unwrap().answer);
+    let to = format!(
+        "{}?{}",
+        asked["post_logout_redirect_uri"],
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(
+                answer.as_object().unwrap().iter().map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned()))
+            )
+            .finish()
+    );
+    idp.seen.lock().unwrap().sign_outs.push(asked);
+    Redirect::to(&to).into_response()
 }
 
 async fn canary(State(idp): State<Idp>, uri: http::Uri) -> StatusCode {

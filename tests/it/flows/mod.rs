@@ -5,7 +5,7 @@ mod grpc;
 mod handoff;
 mod links;
 mod nodes;
-mod open;
+pub(crate) mod open;
 mod parked;
 mod password;
 mod second_factor;

@@ -19,7 +19,7 @@ const BOUND: Duration = Duration::from_secs(1);
 const CLOCK_BOUND: Duration = Duration::from_millis(2500);
 
 /// An upstream: a WebSocket that sends back what it receives, a stream of events, and at `/` a word.
-async fn upstream() -> SocketAddr {
+pub(crate) async fn upstream() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -67,10 +67,10 @@ async fn answer(mut stream: TcpStream) {
 }
 
 /// A WebSocket of somebody.
-struct Socket(TcpStream);
+pub(crate) struct Socket(TcpStream);
 
 impl Socket {
-    async fn open(stage: &Stage, visitor: &Visitor) -> Self {
+    pub(crate) async fn open(stage: &Stage, visitor: &Visitor) -> Self {
         let token = visitor.cookie(&stage.url("lantern.cardea", "/"), "cardea").unwrap();
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, stage.port)).await.unwrap();
         let host = format!("lantern.cardea.localhost:{}", stage.port);
@@ -92,7 +92,7 @@ impl Socket {
         socket
     }
 
-    async fn works(&mut self) -> bool {
+    pub(crate) async fn works(&mut self) -> bool {
         let sent = self.0.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'?']).await;
         let mut frame = [0; 3];
         let read = tokio::time::timeout(Duration::from_secs(8), self.0.read_exact(&mut frame)).await;
@@ -100,7 +100,7 @@ impl Socket {
     }
 
     /// The code with which it ends, and how long that takes.
-    async fn ends(&mut self) -> (u16, Duration) {
+    pub(crate) async fn ends(&mut self) -> (u16, Duration) {
         let begun = Instant::now();
         let mut frame = [0; 4];
         let read = tokio::time::timeout(Duration::from_secs(8), self.0.read_exact(&mut frame)).await;
@@ -142,7 +142,7 @@ impl Events {
 }
 
 /// Has Lantern's route lead to an upstream that speaks WebSocket, for whoever is an analyst.
-async fn lead_to(stage: &Stage, upstream: SocketAddr) {
+pub(crate) async fn lead_to(stage: &Stage, upstream: SocketAddr) {
     stage.reconfigured("allow  = [\"group:staff\"]", "allow  = [\"role:analyst\"]\nwebsocket = true").await;
     let from =
         format!("lantern.cardea.localhost\"\nto     = [\"http://127.0.0.1:{}\"]", stage.demo.lantern.port());

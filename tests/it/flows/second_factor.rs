@@ -576,6 +576,7 @@ async fn mfa_07_recovery_codes_are_worth_nothing_where_they_are_not_taken() {
         ledger: house.ledger.clone(),
         hashing: house.hashing.clone(),
         federation: Arc::clone(&house.signin.federation),
+        logouts: cardea::signin::Strangers::default(),
         settings: Settings { recovery: false, ..house.signin.settings.clone() },
     };
     let visit =
