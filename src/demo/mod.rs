@@ -1,7 +1,9 @@
 //! The demonstration: two companies, a few apps, people with known passwords, all in one process on loopback, with data
 //! that is thrown away. At the top of the house: `serve` cannot reach it.
 
+mod guests;
 mod lantern;
+mod provider;
 mod scene;
 mod seed;
 
@@ -18,6 +20,7 @@ use crate::domain::Chance;
 use crate::protocol::totp::Seed;
 use crate::sys::{OsChance, SystemClock};
 
+pub use guests::GUESTS;
 pub use lantern::{Knows, router as lantern_router};
 pub use scene::{PASSWORD, PERSONAS, Persona};
 
@@ -29,6 +32,8 @@ pub struct Stage {
     pub port: u16,
     /// Another database than the file in the folder.
     pub storage: Option<String>,
+    /// Whether there is an identity provider.
+    pub provider: bool,
     /// The machine.
     pub machine: Machine,
 }
@@ -42,6 +47,7 @@ pub struct Demo {
     /// The seed of ada's authenticator.
     pub authenticator: Seed,
     upstream: tokio::task::JoinHandle<()>,
+    provider: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Demo {
@@ -49,6 +55,9 @@ impl Demo {
     pub async fn stop(self) {
         self.running.stop().await;
         self.upstream.abort();
+        if let Some(provider) = self.provider {
+            provider.abort();
+        }
     }
 }
 
@@ -85,7 +94,7 @@ pub async fn run(
     let machine = Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: true };
     let clock = Arc::clone(&machine.clock);
     let shown = kept.then(|| folder.clone());
-    let stage = Stage { folder, port: listen.port(), storage: None, machine };
+    let stage = Stage { folder, port: listen.port(), storage: None, provider: true, machine };
     let mut signals = app::Signals::listen()?;
     let demo = open(stage).await?;
     tell(&greeting(&demo, listen.port(), shown.as_deref()));
@@ -118,7 +127,11 @@ pub async fn open(stage: Stage) -> anyhow::Result<Demo> {
     // Taken and given back: nobody listens there, which is what the app that is down needs.
     let (ops, dead) =
         (free("operations")?.local_addr()?.port(), free("the app that is down")?.local_addr()?.port());
-    let text = scene::configuration(stage.port, ops, lantern_at.port(), dead, &stage.folder);
+    let idp = if stage.provider { Some(free("the identity provider")?) } else { None };
+    let mut text = scene::configuration(stage.port, ops, lantern_at.port(), dead, &stage.folder);
+    if let Some(idp) = &idp {
+        text.push_str(&scene::provider(stage.port, idp.local_addr()?.port()));
+    }
     let file = stage.folder.join("cardea.toml");
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     write_key(&stage.folder.join("master.key"), &*stage.machine.chance)?;
@@ -130,19 +143,36 @@ pub async fn open(stage: Stage) -> anyhow::Result<Demo> {
     let loaded =
         config::load(&options, stage.machine.clock.now()).map_err(|report| anyhow::anyhow!("{report}"))?;
     let issuer = loaded.settings.server.public_url.origin();
-    let clock = Arc::clone(&stage.machine.clock);
+    let (clock, chance) = (Arc::clone(&stage.machine.clock), Arc::clone(&stage.machine.chance));
     let running = app::start(loaded, options, stage.machine).await?;
     let authenticator = seed::people(&running).await?;
     let gateway = SocketAddr::from((Ipv4Addr::LOCALHOST, stage.port));
-    let knows = Arc::new(Knows::new(gateway, issuer, clock));
-    lantern.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(lantern)?;
-    let upstream = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, lantern::router(knows)).await {
-            tracing::error!(%error, "Lantern went out");
+    let provider = match idp {
+        None => None,
+        Some(listener) => {
+            let at = (scene::issuer(stage.port), issuer.clone());
+            let provider = provider::Provider::new(at, gateway, Arc::clone(&clock), chance)?;
+            Some(serve(listener, provider::router(Arc::new(provider)), "the identity provider")?)
         }
-    });
-    Ok(Demo { running, lantern: lantern_at, authenticator, upstream })
+    };
+    let knows = Arc::new(Knows::new(gateway, issuer, clock));
+    let upstream = serve(lantern, lantern::router(knows), "Lantern")?;
+    Ok(Demo { running, lantern: lantern_at, authenticator, upstream, provider })
+}
+
+/// Has a part of the demo answer.
+fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    what: &'static str,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "{what} went out");
+        }
+    }))
 }
 
 fn write_key(file: &Path, chance: &dyn Chance) -> anyhow::Result<()> {
@@ -171,6 +201,17 @@ pub fn greeting(demo: &Demo, port: u16, kept: Option<&Path>) -> String {
     for persona in &PERSONAS {
         // Writing to a string does not fail.
         let _ = writeln!(text, "              {:<7} {}", persona.username, persona.about);
+    }
+    if demo.provider.is_some() {
+        text.push_str("  Or press \"Continue with Demo OIDC\" there, without a password, as\n");
+        for guest in &GUESTS {
+            let _ = writeln!(text, "              {:<22} {}", guest.name, guest.about);
+        }
+        let _ = writeln!(
+            text,
+            "  Provider    {}         signs people out of Cardea when they sign out there",
+            scene::issuer(port)
+        );
     }
     let end = kept.map_or_else(
         || "Ctrl-C stops the demo and deletes its data (keep it with --keep DIR).".to_owned(),

@@ -143,6 +143,63 @@ allow  = ["group:staff"]
     )
 }
 
+/// The demo provider's issuer: behind the gateway, on another site.
+#[must_use]
+pub(super) fn issuer(port: u16) -> String {
+    format!("http://oidc.idp.localhost:{port}")
+}
+
+/// What the configuration says of the identity provider.
+#[must_use]
+pub(super) fn provider(port: u16, at: u16) -> String {
+    let issuer = issuer(port);
+    let client = super::provider::CLIENT;
+    format!(
+        r#"
+# A provider of the demo's own, where people choose who they are. Real ones are never on plain HTTP.
+[outbound]
+allow = ["oidc.idp.localhost:{port}"]
+
+[[route]]
+name   = "demo-provider"
+title  = "Demo provider"
+host   = "oidc.idp.localhost"
+to     = ["http://127.0.0.1:{at}"]
+tenant = "acme"
+public = true
+listed = false
+
+[[idp]]
+name           = "demo"
+label          = "Demo OIDC"
+default_tenant = "acme"
+issuer         = "{issuer}"
+client_id      = "{client}"
+client_auth    = "none"
+scopes         = ["openid", "email", "profile", "offline_access"]
+provision      = "update"
+trust_mfa      = ["mfa"]
+
+  [[idp.rule]]
+  claim  = "groups"
+  has    = "report-owners"
+  roles  = ["reports-owner"]
+  groups = ["staff"]
+
+  [[idp.rule]]
+  claim  = "groups"
+  has    = "fin-analysts"
+  roles  = ["analyst"]
+  groups = ["staff"]
+
+  [[idp.rule]]
+  claim  = "groups"
+  has    = "circle-117"
+  groups = ["staff"]
+"#
+    )
+}
+
 /// Somebody in the demo.
 pub struct Persona {
     /// Sign-in name.

@@ -13,6 +13,7 @@
 )]
 
 pub mod assets;
+mod demo_provider;
 mod errors;
 mod factors;
 mod frame;
@@ -29,6 +30,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
+pub use demo_provider::{GuestLink, ProviderChooser, ProviderHome};
 pub use errors::{DeclinedKind, ErrorKind, ErrorPage, ProviderDeclined, Rehearsed, StartAgain};
 pub use factors::{RecoveryCodes, TotpEnrol, TotpRemove};
 pub use frame::{Action, Frame, Moment, Notice, PersonMenu, Problem, Theme, Tone};

@@ -410,6 +410,8 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ),
         ("sign-out", SignOut { frame: signed_in(), action: "/sign-out".into(), identity: w.email.clone(), cancel_href: "/apps".into(), return_to: Some(w.title.clone()), provider: some("Microsoft (Acme)") }.render()),
         ("signed-out", SignedOut { frame: plain(), sign_in_href: "/sign-in".into(), still_at: some("Microsoft (Acme)"), apps: vec![w.title.clone(), "Reports".into()], ..SignedOut::default() }.render()),
+        ("provider-chooser", ProviderChooser { frame: plain(), guests: vec![GuestLink { name: w.title.clone(), about: w.sentence.clone(), href: "/choose?guest=1".into(), present: true }] }.render()),
+        ("provider-home", ProviderHome { frame: plain(), who: Some(w.title.clone()), apps_href: "/apps".into() }.render()),
         ("signed-out-everywhere", SignedOut { frame: plain(), sign_in_href: "/sign-in".into(), also_at: Some(w.title.clone()), ..SignedOut::default() }.render()),
         (
             "denied",

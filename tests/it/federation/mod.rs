@@ -2,6 +2,7 @@
 
 mod callback;
 mod canaille;
+mod demo;
 mod entries;
 mod foreign;
 mod journeys;

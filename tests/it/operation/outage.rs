@@ -22,7 +22,9 @@ async fn proxy_03_crash_02_without_its_database_it_serves_until_the_lease_ends_a
     let machine = Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: true };
     let storage = Some(server.fresh_database().await);
     let demo =
-        demo::open(demo::Stage { folder: folder.path().to_owned(), port, storage, machine }).await.unwrap();
+        demo::open(demo::Stage { folder: folder.path().to_owned(), port, storage, provider: false, machine })
+            .await
+            .unwrap();
     let url = |host: &str, path: &str| format!("http://{host}.localhost:{port}{path}");
     let readyz = format!("http://{}/readyz", demo.running.ops);
 

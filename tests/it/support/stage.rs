@@ -48,10 +48,26 @@ impl Stage {
         Self::within(tempfile::tempdir().unwrap(), storage, Arc::new(SystemClock::default())).await
     }
 
+    /// With the demo's own identity provider.
+    pub(crate) async fn with_provider() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::told(folder, None, Arc::new(SystemClock::default()), true).await
+    }
+
     async fn within(folder: tempfile::TempDir, storage: Option<String>, clock: Arc<SystemClock>) -> Self {
+        Self::told(folder, storage, clock, false).await
+    }
+
+    async fn told(
+        folder: tempfile::TempDir,
+        storage: Option<String>,
+        clock: Arc<SystemClock>,
+        provider: bool,
+    ) -> Self {
         let port = free_port();
         let machine = Machine { clock: Arc::clone(&clock) as _, chance: Arc::new(OsChance), demo: true };
-        let stage = demo::Stage { folder: folder.path().to_owned(), port, storage: storage.clone(), machine };
+        let folder_of = folder.path().to_owned();
+        let stage = demo::Stage { folder: folder_of, port, storage: storage.clone(), provider, machine };
         let demo = demo::open(stage).await.unwrap();
         Self { port, clock, demo, folder, storage }
     }
