@@ -76,7 +76,8 @@ impl SignIn {
     /// Uses a link to set a password. Sessions end; the person then signs in, second factor and all.
     ///
     /// # Errors
-    /// [`SignInError::Stale`] when the link is worth nothing.
+    /// [`SignInError::Stale`] when the link is worth nothing; [`SignInError::Same`] when the password is the present one, which
+    /// somebody else may know. The link is not spent then: whoever has it may set any other.
     pub async fn set_password_by_link(
         &self,
         text: &str,
@@ -84,6 +85,13 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<UserId, SignInError> {
         let digest = handle_digest(text).ok_or(SignInError::Stale)?;
+        // Asked of a link that is open, so that nobody without one can try passwords here.
+        let LinkState::Open(_, Some(owner)) = self.link(text, Purpose::Password, visit).await? else {
+            return Err(SignInError::Stale);
+        };
+        if self.is_present(owner.id, password, visit).await? {
+            return Err(SignInError::Same);
+        }
         let hash = self.hashed(password, visit).await?;
         let mut tx = self.db.begin().await?;
         let link =

@@ -105,6 +105,17 @@ impl SignIn {
         Ok((verdict, hash))
     }
 
+    /// Whether it is the password that somebody has.
+    pub(super) async fn is_present(
+        &self,
+        user: UserId,
+        password: &Password,
+        visit: &Visit<'_>,
+    ) -> Result<bool, SignInError> {
+        let (verdict, _) = self.check(Some(user), password, visit).await?;
+        Ok(verdict != Verdict::Wrong)
+    }
+
     async fn hash(&self, password: &Password, visit: &Visit<'_>) -> Result<String, SignInError> {
         let password = password.clone();
         let salt = Salt(visit.chance.bytes::<16>());

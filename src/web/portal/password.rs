@@ -8,7 +8,7 @@ use super::sign_in::stepped;
 use super::{moment, query};
 use crate::access::Principal;
 use crate::domain::login::{Owed, Stage};
-use crate::domain::{EmailAddress, Password, UserId};
+use crate::domain::{EmailAddress, Password};
 use crate::protocol::password::Broken;
 use crate::session::cookie::{self, Kind};
 use crate::signin::{LinkState, SignInError};
@@ -245,6 +245,12 @@ async fn set_inner(token: &str, form: &Posted) -> Result<Response, Failure> {
         Ok(password) => password,
         Err((broken, problems)) => return set_html(here, token, Some(&broken), problems).await,
     };
-    let _: UserId = here.web.signin.set_password_by_link(token, &password, &here.visit()).await?;
-    Ok(reply::see("/sign-in?notice=password-set"))
+    match here.web.signin.set_password_by_link(token, &password, &here.visit()).await {
+        Ok(_) => Ok(reply::see("/sign-in?notice=password-set")),
+        Err(SignInError::Same) => {
+            let same = "This is the present password. Choose another.";
+            set_html(here, token, None, vec![Problem::field("password", same)]).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -163,6 +163,7 @@ async fn pwd_07_f64_a_password_link_works_once_and_signs_nobody_in() {
             ("password1234", "Too many people"),
             ("linus1234567", "your own name"),
             ("", "password"),
+            (PASSWORD, "This is the present password."),
         ] {
             let answer = form.clone().with("password", unfit).send().await;
             assert_eq!((answer.status, answer.title().as_str()), (200, "Set your password"), "{unfit}");
