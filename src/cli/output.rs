@@ -168,6 +168,20 @@ pub(super) fn json(answer: &Answer, secrets: bool) -> Value {
     json
 }
 
+/// A value for a cell: what is in a list with `; ` between, what belongs together with a space.
+fn plain(value: &Value) -> String {
+    let all = |values: &mut dyn Iterator<Item = &Value>, between: &str| {
+        values.map(plain).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(between)
+    };
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => all(&mut items.iter(), "; "),
+        Value::Object(members) => all(&mut members.values(), " "),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
 pub(super) fn csv(answer: &Answer) -> String {
     let quoted = |cell: &str| {
         // What a spreadsheet would take for a formula is not one.
@@ -190,12 +204,7 @@ pub(super) fn csv(answer: &Answer) -> String {
         }
         (None, Value::Object(map)) => {
             let names: Vec<String> = map.keys().cloned().collect();
-            let text = |value: &Value| match value {
-                Value::String(text) => text.clone(),
-                Value::Null => String::new(),
-                other => other.to_string(),
-            };
-            let values: Vec<String> = map.values().map(text).collect();
+            let values: Vec<String> = map.values().map(plain).collect();
             format!("{}{}", line(&names), line(&values))
         }
         _ => format!("{}\n", answer.text.join("\n")),
