@@ -76,8 +76,12 @@ impl Clause {
 /// A decision with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// `allow`, `deny`, `sign-in`, `step-up`, `bad-request`, or `unknown` where it depends on what was not said.
+    /// `allow`, `deny`, `sign-in`, `step-up`, `bad-request`, `unknown` where it depends on what was not said, or `maintenance`
+    /// where nobody is let in for now.
     pub verdict: String,
+    /// What it would be but for the maintenance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<String>,
     /// The reason's stable word, if it is a denial.
     pub code: Option<String>,
     /// What the person reads, if it is a denial.
@@ -150,9 +154,14 @@ pub fn foresee(
         Mark::Holds,
         format!("host {}, route {}", route.spec.host, route.spec.name),
     ));
+    if let Some(words) = &route.spec.maintenance {
+        let words = format!("everybody is answered 503: {words}");
+        notes.clauses.push(Clause::new("maintenance", Mark::Failed, words));
+    }
     let decision = evaluate(snapshot, route, caller, request, &mut notes);
     let rule = route.rule(request.target, request.method).ok().flatten();
-    let marked = |mark: Mark| notes.clauses.iter().any(|clause| clause.mark == mark);
+    let about_them = || notes.clauses.iter().filter(|clause| clause.kind != "maintenance");
+    let marked = |mark: Mark| about_them().any(|clause| clause.mark == mark);
     let (verdict, denial) = match &decision {
         Decision::Ambiguous(_) => ("bad-request", None),
         Decision::Deny(_) if marked(Mark::Unknown) && !marked(Mark::Failed) => ("unknown", None),
@@ -165,8 +174,13 @@ pub fn foresee(
         (Some(_), Some((_, rule)), Some(caller)) => remedies(snapshot, route, rule, caller, &notes.clauses),
         _ => Vec::new(),
     };
+    let (verdict, otherwise) = match &route.spec.maintenance {
+        Some(_) => ("maintenance", Some(verdict.to_owned())),
+        None => (verdict, None),
+    };
     Explanation {
         verdict: verdict.to_owned(),
+        otherwise,
         code: denial.as_ref().map(|denial| denial.code.to_owned()),
         plain: denial.map(|denial| denial.plain),
         route: route.spec.name.to_string(),
@@ -178,13 +192,19 @@ pub fn foresee(
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.verdict.as_str() {
+        let words = |verdict: &str| match verdict {
             "allow" => "ALLOWED",
             "deny" => "DENIED",
+            "maintenance" => "NOT NOW, THE APP IS BEING WORKED ON",
             "sign-in" => "SIGN-IN ASKED",
             "step-up" => "SECOND FACTOR ASKED",
             "unknown" => "UNKNOWN",
             _ => "REFUSED AS AMBIGUOUS",
+        };
+        let otherwise = self.otherwise.as_deref().map(words);
+        let verdict = match otherwise {
+            Some(otherwise) => format!("{} (otherwise: {otherwise})", words(&self.verdict)),
+            None => words(&self.verdict).to_owned(),
         };
         match &self.rule {
             Some((rule, source)) => {
@@ -199,7 +219,7 @@ impl fmt::Display for Explanation {
                 Mark::Prompts => '–',
                 Mark::Unknown => '?',
             };
-            writeln!(f, "  {mark} {:<9} {}", clause.kind, clause.words)?;
+            writeln!(f, "  {mark} {:<11} {}", clause.kind, clause.words)?;
         }
         for (at, remedy) in self.remedies.iter().enumerate() {
             writeln!(f, "{} {remedy}", if at == 0 { "To allow:" } else { "     and:" })?;

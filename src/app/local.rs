@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use crate::access::snapshot::Rules;
 use crate::access::{Authority, Ledger, MfaRule, Snapshot};
 use crate::admin::{self, Admin};
-use crate::config::{Loaded, MfaRequire, Settings, StorageUrl};
+use crate::config::{Loaded, MfaRequire, Settings, StorageUrl, Tls};
+use crate::crypto::certificate::Identity;
 use crate::domain::{AuditEvent, Chance};
 use crate::protocol::password::Policy;
 use crate::store::{self, Db, audit, tree};
@@ -104,6 +105,8 @@ impl Local {
             started: None,
             reload: None,
             config_state: Box::new(|| "read for this command".to_owned()),
+            certificates: shown(&settings.tls),
+            past: Box::new(|_| None),
             upstreams: Box::new(Vec::new),
         };
         Ok(Self { controls, refusals })
@@ -139,6 +142,15 @@ impl Local {
         }
         Ok(())
     }
+}
+
+/// What a server would show.
+fn shown(tls: &Tls) -> Box<dyn Fn() -> Vec<Arc<Identity>> + Send + Sync> {
+    let all = match tls {
+        Tls::Files(identities) => identities.clone(),
+        Tls::Off => Vec::new(),
+    };
+    Box::new(move || all.clone())
 }
 
 /// The name of this machine.

@@ -1,5 +1,6 @@
 //! The composition root: every part built from settings, listeners, tasks, telemetry, shutdown.
 
+mod certificates;
 pub mod control;
 pub mod feed;
 mod house;

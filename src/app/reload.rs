@@ -71,6 +71,7 @@ pub(super) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     note("server.listen", old.server.listen != new.server.listen);
     note("server.forward_auth_listen", old.server.forward_auth_listen != new.server.forward_auth_listen);
     note("server.http_redirect", old.server.http_redirect != new.server.http_redirect);
+    note("server.acme_challenges", old.server.acme_challenges != new.server.acme_challenges);
     note("tls.mode", (old.tls == Tls::Off) != (new.tls == Tls::Off));
     note("server.ops_listen", old.server.ops_listen != new.server.ops_listen);
     note("server.control_socket", old.server.control_socket != new.server.control_socket);

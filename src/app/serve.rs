@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use super::certificates;
 use super::control::{Controls, Socket};
 use super::house::{House, Machine};
 use super::local;
@@ -23,7 +24,7 @@ use super::tasks::LedgerTask;
 use super::telemetry;
 use crate::access::Authority;
 use crate::config::{self, DataPlane, Fingerprint, Loaded, LogFormat, Settings, Severity, Tls};
-use crate::domain::Span;
+use crate::domain::{Span, Timestamp};
 use crate::net::{self, Connectors, Dialer, Front};
 use crate::proxy::{
     self, Arrival, ControlPlane, Door, Entrance, Gate, PortalAnswer, PortalBody, PortalService,
@@ -68,18 +69,12 @@ pub struct Taken {
 
 /// Says what a configuration that is taken warns about, and until when its certificates are good: who looks at the log or the
 /// metrics need not run `check` to hear of it.
-fn say_what_to_watch(loaded: &Loaded) {
+fn say_what_to_watch(loaded: &Loaded, now: Timestamp) {
     for fault in loaded.report.faults.iter().filter(|fault| fault.severity() == Severity::Warning) {
         tracing::warn!(warning = %fault, "the configuration has something to look at");
     }
     if let Tls::Files(identities) = &loaded.settings.tls {
-        for identity in identities {
-            let name = identity.names().first().cloned().unwrap_or_default();
-            // Seconds since 1970 are exact in there for a long time.
-            let until =
-                Duration::from_millis(u64::try_from(identity.not_after().millis()).unwrap_or_default());
-            metrics::gauge!("cardea_certificate_not_after_seconds", "name" => name).set(until.as_secs_f64());
-        }
+        certificates::say(identities, now);
     }
 }
 
@@ -97,16 +92,33 @@ pub async fn serve(loaded: Loaded, options: config::Options) -> anyhow::Result<(
         Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: false };
     // Before anybody is told that it is ready: a signal that came earlier would end it on the spot.
     let mut signals = Signals::listen()?;
-    say_what_to_watch(&loaded);
+    say_what_to_watch(&loaded, machine.clock.now());
+    let settings = loaded.settings.clone();
     let running = start(loaded, options, machine).await?;
-    for address in &running.listening {
-        tracing::info!(%address, "ready");
-    }
+    say_where(&settings, running.ops);
     running.say_how_to_set_up().await?;
     running.until_signalled(&mut signals).await;
     tracing::info!("stopping; requests in flight are finished first");
     running.stop().await;
     Ok(())
+}
+
+/// Says where it listens, and what for.
+fn say_where(settings: &Settings, ops: SocketAddr) {
+    let server = &settings.server;
+    let front = match &settings.tls {
+        Tls::Files(_) => "https",
+        Tls::Off if server.listen.iter().all(|address| address.ip().is_loopback()) => "http, on this machine",
+        Tls::Off => "http, for trusted proxies that end TLS",
+    };
+    let front = server.listen.iter().map(|address| (address, front));
+    let redirect = server.http_redirect.iter().map(|address| (address, "http, redirected to https"));
+    let asked =
+        server.forward_auth_listen.iter().map(|address| (address, "http, questions of other proxies"));
+    let ops = [(&ops, "http, health and metrics")];
+    for (address, speaks) in front.chain(redirect).chain(asked).chain(ops) {
+        tracing::info!(%address, speaks, "ready");
+    }
 }
 
 /// Starts a gateway. Returns when it answers.
@@ -120,7 +132,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     let socket = Socket::bind(control)
         .await
         .with_context(|| format!("cannot take commands at {}", control.display()))?;
-    alone(&loaded.settings)?;
+    drop(alone(&loaded.settings)?);
     let metrics = recorder();
     let (house, queues) = House::build(&loaded, machine).await?;
     let house = Arc::new(house);
@@ -135,15 +147,22 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
     let server = &settings.server;
 
     let front = match &settings.tls {
-        Tls::Files(identities) => Some(Arc::new(Front::new(identities, &["h2", "http/1.1"])?)),
+        Tls::Files(identities) => {
+            Some(Arc::new(Front::new(identities, &["h2", "http/1.1"], house.machine.clock.now())?))
+        }
         Tls::Off => None,
     };
     let gate = Arc::new(gate(&house, &settings));
+    if let Some(front) = &front {
+        tasks.spawn(certificates::watch(Arc::clone(front), Arc::clone(&house.machine.clock)));
+    }
     tasks.spawn(proxy::probe(Arc::clone(&gate)));
     let count = match server.data_threads {
         0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         count => count,
     };
+    // Once more, and held until the threads listen: of two that start at one moment one must find out.
+    let held = alone(&settings)?;
     let mut threads = Vec::new();
     for number in 0..count {
         let listeners: Vec<_> = doors(server, front.as_ref())
@@ -152,6 +171,7 @@ pub async fn start(loaded: Loaded, options: config::Options, machine: Machine) -
         let name = format!("data-{number}");
         threads.push(proxy::spawn_thread(Arc::clone(&gate), listeners, stopping.clone(), &name)?);
     }
+    drop(held);
 
     let listener =
         tokio::net::TcpListener::bind(server.ops_listen).await.with_context(|| taken(server.ops_listen))?;
@@ -210,17 +230,23 @@ fn doors<'s>(
     let apps = server.listen.iter().map(move |address| (main(), *address));
     let asked = server.forward_auth_listen.iter();
     let asked = asked.map(|address| (Entrance::Open(Door::ForwardAuth), *address));
-    apps.chain(asked).chain(server.http_redirect.iter().map(|address| (Entrance::Redirect, *address)))
+    let challenges = server.acme_challenges.as_deref().map(Arc::from);
+    let told = server.http_redirect.iter();
+    apps.chain(asked).chain(told.map(move |address| (Entrance::Redirect(challenges.clone()), *address)))
 }
 
 /// Whether nobody listens on any of the addresses yet. The threads share theirs (`SO_REUSEPORT`), and would share them with
-/// another Cardea as well: people would come to one or the other by chance. A socket that shares nothing finds out.
-fn alone(settings: &Settings) -> anyhow::Result<()> {
+/// another Cardea as well: people would come to one or the other by chance. A socket that shares nothing finds out. Sharing
+/// with it begins when it stands.
+fn alone(settings: &Settings) -> anyhow::Result<Vec<std::net::TcpListener>> {
     let server = &settings.server;
-    for address in server.listen.iter().chain(&server.forward_auth_listen).chain(&server.http_redirect) {
-        std::net::TcpListener::bind(address).with_context(|| taken(*address))?;
-    }
-    Ok(())
+    let every = server.listen.iter().chain(&server.forward_auth_listen).chain(&server.http_redirect);
+    let hold = |address: &SocketAddr| {
+        let held = std::net::TcpListener::bind(address).with_context(|| taken(*address))?;
+        socket2::SockRef::from(&held).set_reuse_port(true)?;
+        Ok(held)
+    };
+    every.map(hold).collect()
 }
 
 fn taken(address: SocketAddr) -> String {
@@ -230,6 +256,7 @@ fn taken(address: SocketAddr) -> String {
 /// What commands from the control socket act on.
 fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>, gate: Arc<Gate>) -> Controls {
     let (reloads, state) = (Arc::clone(reloader), Arc::clone(&house.config));
+    let (front, remembered) = (reloader.front.clone(), Arc::clone(&gate));
     Controls {
         admin: Arc::clone(&house.admin),
         federation: Arc::clone(&house.signin.federation),
@@ -253,6 +280,8 @@ fn controls(house: &Arc<House>, settings: &Settings, reloader: &Arc<Reloader>, g
             })
         })),
         config_state: Box::new(move || state.words()),
+        certificates: Box::new(move || front.as_ref().map(|front| front.identities()).unwrap_or_default()),
+        past: Box::new(move |id| remembered.lately.find(id)),
         upstreams: Box::new(move || gate.upstreams()),
     }
 }
@@ -309,6 +338,7 @@ fn gate(house: &House, settings: &Settings) -> Gate {
         dialer: Dialer::new(server.listeners().collect()),
         connectors: Connectors::new(net::system_authorities()),
         health: proxy::Health::default(),
+        lately: proxy::Lately::default(),
         refusals: proxy::Refusals::default(),
         crowd: proxy::Crowd::default(),
         settings: proxy::Settings {
@@ -456,6 +486,11 @@ impl Reloader {
                 return refuse(cause, report.to_string(), files);
             }
         };
+        if let (Some(front), Tls::Files(identities)) = (&self.front, &loaded.settings.tls)
+            && let Some(why) = certificates::worse(&front.identities(), identities, now)
+        {
+            return refuse(why, loaded.report.to_string(), loaded.files);
+        }
         if let Err(error) = super::install::apply(&self.house, &loaded).await {
             let text = format!("{error:#}");
             return refuse(text.clone(), text, loaded.files);
@@ -464,14 +499,14 @@ impl Reloader {
             return refuse(error.to_string(), error.to_string(), loaded.files);
         }
         if let (Some(front), Tls::Files(identities)) = (&self.front, &loaded.settings.tls)
-            && let Err(error) = front.replace(identities)
+            && let Err(error) = front.replace(identities, now)
         {
             return refuse(error.to_string(), error.to_string(), loaded.files);
         }
         let providers = loaded.objects.providers.clone();
         self.house.signin.federation.reconfigure(providers, super::house::allowed(&loaded.settings));
         self.house.sessions.policy_changed();
-        say_what_to_watch(&loaded);
+        say_what_to_watch(&loaded, now);
         let waiting = reload::needs_restart(&self.settings, &loaded.settings);
         if !waiting.is_empty() {
             tracing::warn!(settings = %waiting.join(", "), "these settings take effect at the next start");

@@ -81,7 +81,7 @@ pub(super) enum Top {
     #[command(subcommand)]
     Idp(Idp),
     /// Write a first configuration and a master key
-    #[command(after_help = "Asks five questions at a terminal. Elsewhere, flags answer them:\n  \
+    #[command(after_help = "Asks a few questions at a terminal. Elsewhere, flags answer them:\n  \
                             cardea init --public-url https://access.example.com --storage sqlite:cardea.db")]
     Init(Init),
     /// Organisations of tenants
@@ -174,6 +174,12 @@ pub(super) struct Init {
     /// Where records are kept: sqlite:FILE or postgres://…
     #[arg(long, value_name = "URL")]
     pub(super) storage: Option<String>,
+    /// A file with the certificate that browsers are shown; without it a proxy in front ends TLS
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(super) cert: Option<String>,
+    /// A file with its key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<String>,
     /// The first tenant: its name in rules, or SLUG=NAME
     #[arg(long, value_name = "SLUG[=NAME]")]
     pub(super) tenant: Option<String>,
@@ -217,8 +223,11 @@ pub(super) struct Given {
 #[derive(Parts)]
 pub(super) struct Explain {
     /// Who; or the reference of a decision, D-XXXX-XXXX
-    #[arg(value_name = "USER|DECISION")]
-    pub(super) user: String,
+    #[arg(value_name = "USER|DECISION", required_unless_present = "request")]
+    pub(super) user: Option<String>,
+    /// A request that was made lately, by its id from the access log, an error page or `Cardea-Request-Id`
+    #[arg(long, value_name = "ID", conflicts_with_all = ["user", "url"])]
+    pub(super) request: Option<String>,
     /// The address
     #[arg(value_name = "URL")]
     pub(super) url: Option<String>,

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use crate::config::{self, Tls};
+use crate::crypto::certificate::BadCertificate;
 use crate::crypto::development::{self, Minted};
 use crate::domain::Secret;
 
@@ -95,12 +96,14 @@ fn list(shell: &Shell) -> Result<u8, Stop> {
     match &loaded.settings.tls {
         Tls::Off => output::print("tls.mode is \"off\": no certificate is shown\n"),
         Tls::Files(identities) => {
+            let now = now();
             for identity in identities {
-                output::print(&format!(
-                    "{}  until {}\n",
-                    identity.names().join(", "),
-                    identity.not_after().words()
-                ));
+                let names = identity.names().join(", ");
+                output::print(&match identity.in_force(now) {
+                    Ok(()) => format!("{names}  until {}\n", identity.not_after().words()),
+                    Err(BadCertificate::Expired(at)) => format!("{names}  EXPIRED on {}\n", at.words()),
+                    Err(bad) => format!("{names}  NOT IN FORCE: {bad}\n"),
+                });
             }
         }
     }

@@ -42,6 +42,7 @@ pub(super) fn run(shell: &Shell, wanted: Init) -> Result<u8, Stop> {
         output::note(report.render(shell.screen.color_err).trim_end());
         return Err(Stop::usage("these answers make no configuration; nothing was kept"));
     }
+    let secured = answers.tls.is_some() || !answers.public_url.starts_with("https:");
     let config = if file == Path::new("cardea.toml") {
         String::new()
     } else {
@@ -53,6 +54,13 @@ pub(super) fn run(shell: &Shell, wanted: Init) -> Result<u8, Stop> {
         file.display(),
         key.display()
     ));
+    if !secured {
+        output::note(&format!(
+            "TLS: browsers come over https, so let a proxy in front end it, or name a certificate under [tls] in {}; \
+             cardea{config} cert dev makes one to try with",
+            file.display()
+        ));
+    }
     Ok(0)
 }
 
@@ -78,6 +86,16 @@ fn answers(wanted: Init) -> Result<Answers, Stop> {
     let public_url = ask("Where do people sign in", wanted.public_url, "https://access.example.com")?;
     let storage_url =
         ask("Where are records kept (sqlite:FILE or postgres://…)", wanted.storage, "sqlite:cardea.db")?;
+    let question = "A file with the certificate for browsers (empty when a proxy in front ends TLS)";
+    let cert = match wanted.cert {
+        None if !public_url.starts_with("https:") => String::new(),
+        given => ask(question, given, "")?,
+    };
+    let tls = if cert.is_empty() {
+        None
+    } else {
+        Some((cert, ask("And one with its key", wanted.key, "access.key")?))
+    };
     let tenant = ask("What is the first tenant called in rules", wanted.tenant, "default")?;
     let tenant = tenant
         .split_once('=')
@@ -92,6 +110,7 @@ fn answers(wanted: Init) -> Result<Answers, Stop> {
     Ok(Answers {
         public_url,
         listen: wanted.listen,
+        tls,
         storage_url,
         master_key_file: Some(PathBuf::from(KEY).display().to_string()),
         brand: wanted.brand,

@@ -185,10 +185,11 @@ fn command(shell: &Shell, words: Top) -> Result<Command, Stop> {
             Department::Edit { place, name } => Command::DeptEdit { place, name },
             Department::List { tenant } => Command::DeptList { tenant },
         },
-        Top::Explain(words) => match words.url {
-            Some(url) => Command::Explain { user: words.user, url, given: given(words.given) },
-            None if words.user.starts_with("D-") => Command::AuditShow { reference: words.user },
-            None => return Err(Stop::usage("say which address: cardea explain USER URL")),
+        Top::Explain(words) => match (words.request, words.user, words.url) {
+            (Some(id), ..) => Command::ExplainRequest { id },
+            (None, Some(user), Some(url)) => Command::Explain { user, url, given: given(words.given) },
+            (None, Some(user), None) if user.starts_with("D-") => Command::AuditShow { reference: user },
+            (None, ..) => return Err(Stop::usage("say which address: cardea explain USER URL")),
         },
         Top::Group(words) => match words {
             Group::Create { tenant, slug } => Command::GroupCreate { tenant, slug },

@@ -186,10 +186,10 @@ impl Catalogue {
         }
     }
 
-    /// Looks a group up. A file without any leaves groups to the records.
+    /// Looks a group up. It may be in the records, as anything else.
     pub(super) fn check_group(&self, tenant: &Slug, name: &Slug, spot: Spot, desk: &mut Desk<'_>) {
         let found = self.groups.iter().any(|(owner, group)| owner == tenant && group == name);
-        if !found && !self.groups.is_empty() && !desk.torn.contains("group") {
+        if !found && !desk.torn.contains("group") {
             let known: Vec<_> = self
                 .groups
                 .iter()

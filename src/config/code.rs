@@ -80,6 +80,7 @@ codes! {
     PlainHost "W0310" "a route that browsers reach over plain HTTP";
     Uncovered "W0311" "a host that no certificate covers";
     RunsOut "W0312" "a certificate that runs out soon";
+    RanOut "W0313" "a certificate that is not in force";
 }
 
 impl Code {

@@ -102,6 +102,7 @@ fn server(root: &raw::Root, storage: Option<&Storage>, desk: &mut Desk<'_>) -> O
         listen: raw.listen.iter().map(|listen| listen.value).collect(),
         forward_auth_listen: raw.forward_auth_listen.0.as_ref().map(|listen| listen.value),
         http_redirect: raw.http_redirect.0.as_ref().map(|at| at.value),
+        acme_challenges: raw.acme_challenges.0.as_ref().map(|at| desk.folder(at.spot).join(&at.value.0)),
         ops_listen: raw.ops_listen.value,
         control_socket: control_socket(raw, storage, desk),
         trusted_proxies: raw.trusted_proxies.iter().map(|net| net.value).collect(),
@@ -176,6 +177,14 @@ fn listeners(root: &raw::Root, raw: &raw::Server, desk: &mut Desk<'_>) {
             "`server.http_redirect` leads to TLS, and there is none here",
         )
         .help("write tls.mode = \"files\" and name a certificate, or leave it out");
+    }
+    if let (Some(folder), None) = (&raw.acme_challenges.0, &raw.http_redirect.0) {
+        desk.fault(
+            Code::Contradiction,
+            folder.spot,
+            "`server.acme_challenges` is for plain HTTP, and nothing listens there",
+        )
+        .help("write http_redirect = \"0.0.0.0:80\" as well, or leave it out");
     }
     if !raw.ops_listen.value.ip().is_loopback() {
         desk.fault(Code::OpenOps, raw.ops_listen.spot, "health and metrics can be read without sign-in")

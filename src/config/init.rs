@@ -15,6 +15,8 @@ pub struct Answers {
     pub storage_url: String,
     /// The file with the master key, as it is to be written.
     pub master_key_file: Option<String>,
+    /// Files with the certificate and its key, when browsers come here directly over TLS.
+    pub tls: Option<(String, String)>,
     /// What the sign-in page is called; the default of the product when none.
     pub brand: Option<String>,
     /// Slug and name of the first tenant; `default` when none.
@@ -49,6 +51,19 @@ pub fn starter(answers: &Answers) -> String {
     line(format!("{}  # where people sign in", quoted(&answers.public_url)));
     if !answers.listen.is_empty() {
         line(format!("listen     = {}", list(&answers.listen)));
+    }
+    match &answers.tls {
+        Some((cert, key)) => line(format!(
+            "\n[tls]\nmode = \"files\"\ncert = {}  # the certificate, then its chain\nkey  = {{ file = {} }}",
+            quoted(cert),
+            quoted(key)
+        )),
+        None if answers.public_url.starts_with("https:") => line(
+            "\n# Browsers come over TLS. Either a proxy in front ends it, or Cardea does:\n# [tls]\n# mode = \"files\"\n\
+             # cert = \"access.pem\"                # the certificate, then its chain\n# key  = { file = \"access.key\" }"
+                .to_owned(),
+        ),
+        None => {}
     }
     line(format!("\n[storage]\nurl = {}", quoted(&answers.storage_url)));
     if let Some(file) = &answers.master_key_file {

@@ -64,6 +64,9 @@ section! {
         forward_auth_listen: Maybe<Written<SocketAddr>>,
         /// Where plain HTTP is answered with the way to HTTPS, for the hosts of portal and routes. Needs `tls.mode = "files"`.
         http_redirect: Maybe<Written<SocketAddr>>,
+        /// A folder in which an ACME client leaves its answers (HTTP-01): `/.well-known/acme-challenge/TOKEN` is answered on
+        /// `http_redirect` with the file of that name in it, and with no other. Relative to this file.
+        acme_challenges: Maybe<Written<FilePath>>,
         /// Where health (`/healthz`, `/readyz`) and metrics (`/metrics`) are served, without sign-in.
         ops_listen: Written<SocketAddr> = "127.0.0.1:9600",
         /// The Unix socket over which the command line speaks to the running server. By default it stands beside

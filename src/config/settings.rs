@@ -51,6 +51,8 @@ pub struct Server {
     pub forward_auth_listen: Option<SocketAddr>,
     /// Where plain HTTP is answered with the way to HTTPS.
     pub http_redirect: Option<SocketAddr>,
+    /// Where the answers to authorities lie that ask for proof of a host.
+    pub acme_challenges: Option<PathBuf>,
     /// Where health and metrics are served.
     pub ops_listen: SocketAddr,
     /// The Unix socket that the command line speaks to.

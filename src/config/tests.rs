@@ -334,11 +334,14 @@ fn cases_of_files_and_values() -> Cases {
         ("tls: no file", with("[tls]\nmode = \"files\"\ncert = \"gone.pem\"\nkey = { file = \"gone.key\" }\n"), vec![("E0102", 5), ("E0112", 6)]),
         ("tls: another key", secured("files", "").file("a.key", &minted(&["x.example"], 2030).1), vec![("E0312", 5)]),
         ("tls: everybody reads the key", secured("files", "").mode("a.key", 0o644), vec![("E0113", 6)]),
-        ("tls: run out", { let (pem, key) = minted(&["access.example.com"], 2026); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("E0312", 5)]),
+        ("tls: run out", { let (pem, key) = minted(&["access.example.com"], 2026); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("W0313", 5)]),
+        ("tls: no certificate in the file", secured("files", "").file("a.pem", "nonsense"), vec![("E0312", 5)]),
+        ("tls: no key in the file", secured("files", "").file("a.key", "nonsense"), vec![("E0312", 6)]),
         ("tls: runs out soon", { let (pem, key) = minted(&["access.example.com"], 0); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("W0312", 5)]),
         ("tls: no portal", { let (pem, key) = minted(&["other.example.com"], 2030); secured("files", "").file("a.pem", &pem).file("a.key", &key) }, vec![("E0313", 2)]),
         ("tls: a host too many", secured("files", "[[route]]\nhost = \"a.b.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"signed-in\"]\n"), vec![("W0311", 8)]),
         ("tls: plain public address", House::new(&secured_text("files", "").replace("https://access.example.com", "http://access.localhost")).pair("access.localhost"), vec![("E0310", 2)]),
+        ("tls: answers for nobody", House::new(&secured_text("files", "").replacen("[tls]", "acme_challenges = \"acme\"\n[tls]", 1)).pair("*.example.com"), vec![("E0310", 3)]),
         ("tls: a redirect to nothing", server("http_redirect = \"0.0.0.0:80\"\n"), vec![("E0310", 3)]),
         ("tls: an upstream without", route("allow = [\"signed-in\"]\nupstream_tls = { server_name = \"x.internal\" }\n"), vec![("E0310", 7)]),
         ("tls: an upstream's authority", route("allow = [\"signed-in\"]\nupstream_tls = { ca = \"a.key\" }\n").https().pair("x.internal"), vec![("E0312", 7)]),
@@ -398,6 +401,7 @@ fn cases_of_names_and_policies() -> Cases {
         ("unknown tenant", route("allow = [\"tenant:acme\"]\n"), vec![("W0214", 6)]),
         ("unknown organisation", route("allow = [\"org:default/europe\"]\n"), vec![("W0214", 6)]),
         ("unknown department", with("[[tenant]]\nslug = \"a\"\n[[tenant.org]]\nslug = \"o\"\n[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\nallow = [\"dept:a/o/d\"]\n"), vec![("W0214", 10)]),
+        ("unknown group, and none in the file", route("allow = [\"group:enginering\"]\n"), vec![("W0214", 6)]),
         ("unknown role", route("allow = [\"role:analyts\"]\n[[role]]\nslug = \"analyst\"\n"), vec![("W0214", 6)]),
         ("a role of another tenant", with(&format!("{two}[[role]]\nslug = \"r\"\ntenant = \"beta\"\n[[route]]\nhost = \"a.example.com\"\nto = [\"http://10.0.0.1\"]\ntenant = \"acme\"\nallow = [\"role:r\"]\n")), vec![("W0214", 14)]),
         ("unknown group", route("allow = [\"group:stuff\"]\n[[group]]\nslug = \"staff\"\n"), vec![("W0214", 6)]),
@@ -618,6 +622,18 @@ fn proxy_25_certificates_are_taken_in_and_watched() {
 }
 
 #[test]
+fn proxy_25_a_certificate_that_has_run_out_is_in_nobodys_way() {
+    let more = "[[tls.certificate]]\ncert = \"b.pem\"\nkey = { file = \"b.key\" }\n";
+    let (old, old_key) = minted(&["*.example.com"], 2026);
+    let (good, good_key) = minted(&["*.example.com"], 2030);
+    let house = secured("files", more).file("a.pem", &old).file("a.key", &old_key);
+    let loaded = house.file("b.pem", &good).file("b.key", &good_key).mode("b.key", 0o600).loaded();
+    let Tls::Files(identities) = &loaded.settings.tls else { panic!() };
+    let shown: Vec<bool> = identities.iter().map(|identity| identity.in_force(NOW).is_ok()).collect();
+    assert_eq!(shown, [true, false]);
+}
+
+#[test]
 fn proxy_23_upstreams_over_tls_are_told_apart_by_all_that_is_said_about_them() {
     let spoken = |more: &str| {
         let house = route(&format!("allow = [\"signed-in\"]\n{more}")).https().pair("x.internal");
@@ -688,6 +704,7 @@ fn the_starter_loads() {
         let text = starter(&Answers {
             public_url: "https://access.example.com".to_owned(),
             listen: vec!["127.0.0.1:8600".to_owned()],
+            tls: tenant.is_none().then(|| ("a.pem".to_owned(), "a.key".to_owned())),
             storage_url: storage_url.to_owned(),
             master_key_file: Some("master.key".to_owned()),
             brand: Some("Zugang Süd\\".to_owned()),
@@ -698,7 +715,9 @@ fn the_starter_loads() {
             }),
             tenant,
         });
-        let loaded = House::new(&text).file("master.key", &key_file(&[7; 32])).loaded();
+        assert!(text.contains("cert = \"a"), "how TLS is spoken stands in it: {text}");
+        let house = House::new(&text).file("master.key", &key_file(&[7; 32]));
+        let loaded = house.pair("*.example.com").loaded();
         assert_eq!(loaded.report, Report::default(), "{}", loaded.report);
         assert_eq!(loaded.settings.master_keys.current.expose(), &[7; 32]);
         assert_eq!(loaded.settings.brand.name, "Zugang Süd\\");
@@ -875,6 +894,8 @@ needs = \"users:read@acme\"
 office = [\"10.0.0.1\"]
 [[tenant]]
 slug = \"acme\"
+[[group]]
+slug = \"staff\"
 [[role]]
 slug = \"analyst\"
 permissions = { reports = [\"*\"], \"*\" = [\"*\"] }

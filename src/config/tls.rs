@@ -23,7 +23,11 @@ const SOON: Span = Span::hours(14 * 24);
 /// A certificate and its key, as read.
 struct Pair {
     spot: Spot,
+    /// The certificate's file.
+    file: PathBuf,
     chain: Vec<u8>,
+    key_spot: Spot,
+    key_file: Option<PathBuf>,
     key: Secret<Vec<u8>>,
 }
 
@@ -48,13 +52,16 @@ pub(super) fn front(root: &raw::Root, desk: &mut Desk<'_>) -> Tls {
         desk.fault(Code::Missing, raw.mode.spot, "`tls.cert` and `tls.key` are missing")
             .help("write cert = \"access.pem\" and key = { file = \"access.key\" }");
     }
-    let identities: Vec<Arc<Identity>> = pairs
+    let mut identities: Vec<Arc<Identity>> = pairs
         .into_iter()
         .filter_map(|(cert, key, spot)| {
             let pair = pair(cert, key, spot, "tls", desk)?;
             judged(&pair, Purpose::Server, desk).map(Arc::new)
         })
         .collect();
+    // The first of all is shown to clients that name no host.
+    let now = desk.now;
+    identities.sort_by_key(|identity| identity.in_force(now).is_err());
     if let Some(server) = &root.server.0
         && !server.public_url.value.secure()
     {
@@ -134,7 +141,7 @@ pub(super) fn provider(ca: &Maybe<Written<FilePath>>, desk: &mut Desk<'_>) -> Op
 fn authorities(path: &Written<FilePath>, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
     let pem = file(path, desk)?;
     if let Err(bad) = Authorities::parse(&pem) {
-        wrong(&bad, path.spot, desk);
+        wrong(&bad, &desk.folder(path.spot).join(&path.value.0), path.spot, desk);
         return None;
     }
     Some(pem)
@@ -170,7 +177,19 @@ fn pair(
     if matches!(key.place, SecretPlace::Literal(_)) {
         desk.warn_literal(key);
     }
-    Some(Pair { spot: cert.spot, chain: chain?, key: Secret::new(text.as_bytes().to_vec()) })
+    let file = desk.folder(cert.spot).join(&cert.value.0);
+    let key_file = match &key.place {
+        SecretPlace::File(path) => Some(path.clone()),
+        _ => None,
+    };
+    Some(Pair {
+        spot: cert.spot,
+        file,
+        chain: chain?,
+        key_spot: key.spot,
+        key_file,
+        key: Secret::new(text.as_bytes().to_vec()),
+    })
 }
 
 fn file(path: &Written<FilePath>, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
@@ -192,13 +211,30 @@ fn unreadable(path: &Path, error: &std::io::Error, spot: Spot, desk: &mut Desk<'
 
 fn judged(pair: &Pair, purpose: Purpose, desk: &mut Desk<'_>) -> Option<Identity> {
     let now = desk.now;
-    match Identity::parse(&pair.chain, pair.key.expose(), purpose, now) {
+    match Identity::parse(&pair.chain, pair.key.expose(), purpose) {
         Ok(identity) => {
-            soon(identity.not_after(), now, pair.spot, desk);
+            match identity.in_force(now) {
+                Ok(()) => soon(identity.not_after(), now, pair.spot, desk),
+                // Everything else goes on: who has one certificate that is over should not lose the others as well.
+                Err(bad) => {
+                    let refused = match purpose {
+                        Purpose::Client => "the upstream will not take it",
+                        Purpose::Server => "browsers refuse the hosts that it is shown for",
+                    };
+                    let message = format!("{}: {bad}", pair.file.display());
+                    desk.fault(Code::RanOut, pair.spot, message).label(refused).help(bad.help());
+                }
+            }
             Some(identity)
         }
+        Err(bad @ BadCertificate::Key) => {
+            let from =
+                pair.key_file.as_ref().map_or_else(String::new, |file| format!("{}: ", file.display()));
+            desk.fault(Code::Certificate, pair.key_spot, format!("{from}{bad}")).help(bad.help());
+            None
+        }
         Err(bad) => {
-            wrong(&bad, pair.spot, desk);
+            wrong(&bad, &pair.file, pair.spot, desk);
             None
         }
     }
@@ -212,6 +248,6 @@ fn soon(end: Timestamp, now: Timestamp, spot: Spot, desk: &mut Desk<'_>) {
     }
 }
 
-fn wrong(bad: &BadCertificate, spot: Spot, desk: &mut Desk<'_>) {
-    desk.fault(Code::Certificate, spot, bad.to_string()).help(bad.help());
+fn wrong(bad: &BadCertificate, file: &Path, spot: Spot, desk: &mut Desk<'_>) {
+    desk.fault(Code::Certificate, spot, format!("{}: {bad}", file.display())).help(bad.help());
 }

@@ -1,6 +1,7 @@
 //! Certificates with their keys, judged before anybody is shown them (RFC 5280, RFC 6125 §6).
 //!
-//! An [`Identity`] is the proof: it can be read, its key fits, it is for this use, and when it was judged it was in force.
+//! An [`Identity`] is the proof: it can be read, its key fits, and it is for this use. Whether it is in force is a question of the
+//! moment, see [`Identity::in_force`].
 
 use std::fmt;
 use std::net::IpAddr;
@@ -72,7 +73,8 @@ impl BadCertificate {
             }
             BadCertificate::KeyMismatch => "put the files of one pair beside one another",
             BadCertificate::Missing => {
-                "write it as PEM, between BEGIN CERTIFICATE and END CERTIFICATE, the certificate of the host first"
+                "write it as PEM, between BEGIN CERTIFICATE and END CERTIFICATE, the certificate of the host first; \
+                 `openssl x509 -inform der -in FILE` makes it of a binary one"
             }
             BadCertificate::NoNames => {
                 "get one with the hosts as alternative names; the common name is not looked at"
@@ -118,20 +120,14 @@ impl PartialEq for Identity {
 impl Eq for Identity {}
 
 impl Identity {
-    /// Reads a chain and a key, each as PEM, and judges them at a moment.
+    /// Reads a chain and a key, each as PEM, and judges all about them but the time.
     ///
     /// # Errors
     /// See [`BadCertificate`].
-    pub fn parse(chain: &[u8], key: &[u8], purpose: Purpose, now: Timestamp) -> Result<Self, BadCertificate> {
+    pub fn parse(chain: &[u8], key: &[u8], purpose: Purpose) -> Result<Self, BadCertificate> {
         let chain = certificates(chain)?;
         let leaf = chain.first().ok_or(BadCertificate::Missing)?;
         let Leaf { names, not_before, not_after } = Leaf::read(leaf, purpose)?;
-        if now < not_before {
-            return Err(BadCertificate::NotYet(not_before));
-        }
-        if not_after <= now {
-            return Err(BadCertificate::Expired(not_after));
-        }
         if purpose == Purpose::Server && names.is_empty() {
             return Err(BadCertificate::NoNames);
         }
@@ -160,6 +156,20 @@ impl Identity {
     #[must_use]
     pub const fn not_before(&self) -> Timestamp {
         self.not_before
+    }
+
+    /// Whether others take it at a moment.
+    ///
+    /// # Errors
+    /// [`BadCertificate::NotYet`] before its time and [`BadCertificate::Expired`] after it.
+    pub fn in_force(&self, now: Timestamp) -> Result<(), BadCertificate> {
+        if now < self.not_before {
+            return Err(BadCertificate::NotYet(self.not_before));
+        }
+        if self.not_after <= now {
+            return Err(BadCertificate::Expired(self.not_after));
+        }
+        Ok(())
     }
 
     /// When its time is over.
@@ -321,7 +331,7 @@ mod tests {
     }
 
     fn parse(chain: &str, key: &str) -> Result<Identity, BadCertificate> {
-        Identity::parse(chain.as_bytes(), key.as_bytes(), Purpose::Server, NOW)
+        Identity::parse(chain.as_bytes(), key.as_bytes(), Purpose::Server)
     }
 
     #[test]
@@ -340,17 +350,21 @@ mod tests {
         assert_eq!(parse(good.split_at(good.len() / 2).0, &key).unwrap_err(), BadCertificate::Unreadable);
 
         let (old, key) = minted(&["a.example"], |params| params.not_after = rcgen::date_time_ymd(2026, 2, 1));
-        assert!(matches!(parse(&old, &key).unwrap_err(), BadCertificate::Expired(_)));
+        let old = parse(&old, &key).unwrap();
+        assert_eq!(old.in_force(NOW), Err(BadCertificate::Expired(old.not_after())));
+        let last = Timestamp::from_millis(old.not_after().millis() - 1);
+        assert_eq!(old.in_force(last), Ok(()));
         let (early, key) =
             minted(&["a.example"], |params| params.not_before = rcgen::date_time_ymd(2027, 12, 1));
-        assert!(matches!(parse(&early, &key).unwrap_err(), BadCertificate::NotYet(_)));
+        let early = parse(&early, &key).unwrap();
+        assert_eq!(early.in_force(NOW), Err(BadCertificate::NotYet(early.not_before())));
         let (nameless, key) = minted(&[], |_| {});
         assert_eq!(parse(&nameless, &key).unwrap_err(), BadCertificate::NoNames);
         let (client, key) = minted(&["a.example"], |params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         });
         assert_eq!(parse(&client, &key).unwrap_err(), BadCertificate::Purpose);
-        assert!(Identity::parse(client.as_bytes(), key.as_bytes(), Purpose::Client, NOW).is_ok());
+        assert!(Identity::parse(client.as_bytes(), key.as_bytes(), Purpose::Client).is_ok());
     }
 
     /// What we think a certificate covers is what the library lets a client think.

@@ -77,14 +77,14 @@ mod tests {
         let authority = authority(now).unwrap();
         let hosts = ["access.cardea.localhost".to_owned(), "127.0.0.1".to_owned()];
         let minted = issue(&authority, &hosts, now).unwrap();
-        let parse = |at| {
+        let identity = {
             let (chain, key) = (minted.certificate.as_bytes(), minted.key.expose().as_bytes());
-            Identity::parse(chain, key, Purpose::Server, at)
+            Identity::parse(chain, key, Purpose::Server).unwrap()
         };
-        let identity = parse(now).unwrap();
+        assert_eq!(identity.in_force(now), Ok(()));
         assert!(hosts.iter().all(|host| identity.covers(host)));
         assert_eq!(identity.certified().cert.len(), 2);
-        assert!(parse(now + Span::hours(24 * 398)).is_err());
+        assert!(identity.in_force(now + Span::hours(24 * 398)).is_err());
         assert_eq!(Authorities::parse(authority.certificate.as_bytes()).unwrap().roots().len(), 1);
     }
 }

@@ -13,6 +13,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::crypto::certificate::{Identity, provider};
+use crate::domain::Timestamp;
 
 /// A fatal alert `unrecognized_name`, as a record of its own (RFC 8446 §5.1, §6.2).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -69,9 +70,13 @@ impl Front {
     ///
     /// # Errors
     /// When the library refuses.
-    pub fn new(identities: &[Arc<Identity>], protocols: &[&str]) -> Result<Self, NotPossible> {
+    pub fn new(
+        identities: &[Arc<Identity>],
+        protocols: &[&str],
+        now: Timestamp,
+    ) -> Result<Self, NotPossible> {
         let protocols: Vec<Vec<u8>> = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let offers = Offers::build(identities, &protocols, None)?;
+        let offers = Offers::build(identities, &protocols, now, None)?;
         Ok(Self { protocols, offers: ArcSwap::from_pointee(offers) })
     }
 
@@ -79,8 +84,8 @@ impl Front {
     ///
     /// # Errors
     /// When the library refuses; then nothing has changed.
-    pub fn replace(&self, identities: &[Arc<Identity>]) -> Result<(), NotPossible> {
-        let offers = Offers::build(identities, &self.protocols, Some(&self.offers.load()))?;
+    pub fn replace(&self, identities: &[Arc<Identity>], now: Timestamp) -> Result<(), NotPossible> {
+        let offers = Offers::build(identities, &self.protocols, now, Some(&self.offers.load()))?;
         self.offers.store(Arc::new(offers));
         Ok(())
     }
@@ -126,12 +131,19 @@ impl Offers {
     fn build(
         identities: &[Arc<Identity>],
         protocols: &[Vec<u8>],
+        now: Timestamp,
         old: Option<&Offers>,
     ) -> Result<Self, NotPossible> {
         let mut all = Vec::with_capacity(identities.len());
         let mut by_name = HashMap::new();
         for identity in identities {
+            // One that nobody takes stands back where another one is good for the same host.
+            let good = |other: &&Arc<Identity>| other.in_force(now).is_ok();
+            let over = identity.in_force(now).is_err();
             for name in identity.names() {
+                if over && identities.iter().filter(good).any(|other| other.covers(name)) {
+                    continue;
+                }
                 // Of two for the same name the first counts.
                 by_name.entry(name.clone()).or_insert(all.len());
             }

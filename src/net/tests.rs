@@ -25,7 +25,7 @@ fn minted(names: &[&str]) -> (String, Arc<Identity>) {
     params.not_after = rcgen::date_time_ymd(2100, 1, 1);
     let pem = params.self_signed(&key).unwrap().pem();
     let key = key.serialize_pem();
-    let identity = Identity::parse(pem.as_bytes(), key.as_bytes(), Purpose::Server, NOW).unwrap();
+    let identity = Identity::parse(pem.as_bytes(), key.as_bytes(), Purpose::Server).unwrap();
     (pem, Arc::new(identity))
 }
 
@@ -65,7 +65,8 @@ async fn f19_what_is_shown_is_what_covers_the_name() {
     let (_, wild) = minted(&["*.b.example", "a.example"]);
     let (_, address) = minted(&["192.0.2.1"]);
     let front =
-        Front::new(&[Arc::clone(&exact), Arc::clone(&wild), Arc::clone(&address)], &["http/1.1"]).unwrap();
+        Front::new(&[Arc::clone(&exact), Arc::clone(&wild), Arc::clone(&address)], &["http/1.1"], NOW)
+            .unwrap();
     let client = client(&[&exact, &wild, &address]);
     for (name, expected) in [("a.example", &exact), ("A.EXAMPLE", &exact), ("x.b.example", &wild)] {
         let (shown, thought) = meet(&front, &client, name).await;
@@ -80,7 +81,7 @@ async fn f19_what_is_shown_is_what_covers_the_name() {
     // A client that comes by address sends no name, is shown the first, and finds out itself that it will not do.
     let (shown, _) = meet(&front, &client, "192.0.2.1").await;
     assert!(shown.unwrap_err().contains("certificate"));
-    let first = Front::new(&[address, exact], &["http/1.1"]).unwrap();
+    let first = Front::new(&[address, exact], &["http/1.1"], NOW).unwrap();
     assert!(meet(&first, &client, "192.0.2.1").await.0.is_ok());
 }
 
@@ -88,10 +89,10 @@ async fn f19_what_is_shown_is_what_covers_the_name() {
 async fn proxy_25_what_is_replaced_is_shown_no_more_and_resumed_no_more() {
     let (_, old) = minted(&["a.example"]);
     let (_, new) = minted(&["a.example"]);
-    let front = Front::new(&[Arc::clone(&old)], &["http/1.1"]).unwrap();
+    let front = Front::new(&[Arc::clone(&old)], &["http/1.1"], NOW).unwrap();
     let client = client(&[&old, &new]);
     assert_eq!(meet(&front, &client, "a.example").await.0.unwrap(), der(&old));
-    front.replace(&[Arc::clone(&new)]).unwrap();
+    front.replace(&[Arc::clone(&new)], NOW).unwrap();
     assert_eq!(front.identities(), [Arc::clone(&new)]);
     // The client has tickets of the old one, and offers them.
     assert_eq!(meet(&front, &client, "a.example").await.0.unwrap(), der(&new));
@@ -100,7 +101,7 @@ async fn proxy_25_what_is_replaced_is_shown_no_more_and_resumed_no_more() {
 #[tokio::test]
 async fn f81_a_handshake_ends_in_time_however_slowly_it_comes() {
     let (_, identity) = minted(&["a.example"]);
-    let front = Front::new(&[identity], &["http/1.1"]).unwrap();
+    let front = Front::new(&[identity], &["http/1.1"], NOW).unwrap();
     let short = Duration::from_millis(200);
     let (_silent, far) = duplex(1024);
     assert!(matches!(front.secure(far, short).await, Err(Refused::Slow)));
@@ -123,7 +124,7 @@ async fn f81_a_handshake_ends_in_time_however_slowly_it_comes() {
 }
 
 fn upstream(identity: &Arc<Identity>) -> (DuplexStream, tokio::task::JoinHandle<Vec<u8>>) {
-    let front = Front::new(&[Arc::clone(identity)], &["http/1.1"]).unwrap();
+    let front = Front::new(&[Arc::clone(identity)], &["http/1.1"], NOW).unwrap();
     let (near, far) = duplex(64 * 1024);
     let task = tokio::spawn(async move {
         let mut read = Vec::new();

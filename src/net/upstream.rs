@@ -21,13 +21,13 @@ pub enum Failed {
     #[error("the route's own certificate or authority will not do: {0}")]
     Certificate(#[from] BadCertificate),
     /// It could not prove who it is, would not have us, or broke off.
-    #[error("{0}")]
+    #[error("{}", in_words(.0))]
     Handshake(std::io::Error),
     /// No certificate can prove such a name.
     #[error("the name is none that a certificate can have")]
     Name,
     /// It does not agree to the version of HTTP that the route asks for.
-    #[error("it does not agree to HTTP/2")]
+    #[error("it does not agree to HTTP/2; leave upstream_protocol out, or have it offer h2")]
     Protocol,
     /// The library refuses; never seen in practice.
     #[error(transparent)]
@@ -38,6 +38,40 @@ pub enum Failed {
 #[must_use]
 pub fn system_authorities() -> Authorities {
     Authorities::gathered(rustls_native_certs::load_native_certs().certs)
+}
+
+/// What went wrong in a greeting, and what to do about it.
+fn in_words(error: &std::io::Error) -> String {
+    use rustls::{CertificateError as Certificate, Error};
+    let advice = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(why)) => match why {
+            Certificate::UnknownIssuer => {
+                "nobody who is trusted here has signed its certificate; name its authority in upstream_tls.ca"
+            }
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                "its certificate is for another name; write the address of `to` with that name, or name it in \
+                 upstream_tls.server_name"
+            }
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "its certificate has run out; it must be renewed there"
+            }
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "its certificate is not in force yet; see whether the clocks are right"
+            }
+            _ => "its certificate will not do",
+        },
+        Some(Error::InvalidMessage(_)) => {
+            "it does not speak TLS; write http:// in `to`, or the port at which it does"
+        }
+        Some(Error::AlertReceived(_)) => {
+            "it refused the connection; it may want a certificate (upstream_tls.cert), another name, or a newer TLS"
+        }
+        _ if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "it closed the connection during the greeting; it may not speak TLS, or not for this name"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{advice} ({error})")
 }
 
 /// Whether an error of a connection comes from TLS: an alert may come after our side of the handshake is done.
@@ -134,7 +168,8 @@ impl Connectors {
         let mut config = match &tls.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let identity = Identity::parse(chain, key.expose(), Purpose::Client, now)?;
+                let identity = Identity::parse(chain, key.expose(), Purpose::Client)?;
+                identity.in_force(now)?;
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())))
             }
         };

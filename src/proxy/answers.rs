@@ -105,10 +105,12 @@ impl Body {
     pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(guard) = &self.guard else { return Poll::Pending };
         ready!(guard.poll_cut(cx));
+        let why = guard.why();
         // The connection to the upstream goes with it.
         (self.kind, self.first, self.guard) = (Kinds::Broken(None), None, None);
         if let Some(entry) = &mut self.entry {
             entry.outcome = Outcome::Cut;
+            entry.because(why);
         }
         Poll::Ready(())
     }
@@ -417,13 +419,15 @@ impl Reply<'_> {
 /// What a message in a field of gRPC may not have as it is.
 const MESSAGE: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
 
-/// The status of gRPC for one of HTTP.
-const fn grpc_status(status: u16) -> &'static str {
+/// The status of gRPC for one of HTTP (`UNAVAILABLE` is 14, and worth another try; `DEADLINE_EXCEEDED` is 4).
+pub(super) const fn grpc_status(status: u16) -> &'static str {
     match status {
-        400 => "3",
+        400 | 405 | 417 | 421 => "3",
         401 => "16",
         403 => "7",
         404 => "12",
+        408 => "4",
+        413 | 431 => "8",
         429 | 502..=504 => "14",
         _ => "2",
     }

@@ -45,7 +45,6 @@ pub(super) async fn forward(
         Some(length) => Length::Exact(length),
         None => Length::Chunked,
     };
-    let again = repeatable(head, length);
     let started = Stopwatch::start();
     sayable(head, passage)?;
     let mut choice = thread.upstreams.choose(&thread.gate, passage);
@@ -56,7 +55,13 @@ pub(super) async fn forward(
         Err(failure)
             if failure.stale()
                 && !exchange.down.begun
-                && once_more(&mut choice, passage, &exchange.link, again, thread.gate.clock.now()) =>
+                && once_more(
+                    &mut choice,
+                    passage,
+                    (&exchange.link, &failure),
+                    repeatable(head, length, &failure),
+                    thread.gate.clock.now(),
+                ) =>
         {
             let (to, link) = open(thread, passage, &mut choice, false).await?;
             exchange.again(link, write(head, to, length)?);

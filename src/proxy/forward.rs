@@ -77,6 +77,17 @@ impl Failure {
         }
     }
 
+    /// Whether the upstream said itself that it has read nothing of the request (RFC 9113 §8.7): a stream that it refused, or
+    /// one behind the last that it took before it said goodbye.
+    pub(super) fn unread(&self) -> bool {
+        let Failure::Lost(error) = self else { return false };
+        let said = error.get_ref().and_then(|inner| inner.downcast_ref::<h2::Error>());
+        said.is_some_and(|said| {
+            let refused = said.is_reset() && said.reason() == Some(h2::Reason::REFUSED_STREAM);
+            said.is_remote() && (refused || said.is_go_away())
+        })
+    }
+
     /// Whether a connection that was kept open may simply have been closed in the meantime.
     pub(super) const fn stale(&self) -> bool {
         matches!(self, Failure::Closed | Failure::Lost(_))
@@ -98,7 +109,8 @@ pub(super) async fn open<'a>(
 ) -> Result<(&'a Upstream, Link), Failure> {
     let spec = &passage.route().spec;
     let mut failure = Failure::Broken("the route has no upstream".to_owned());
-    while let Some(to) = choice.next(&*thread.gate.clock).and_then(|at| spec.to.get(at)) {
+    while let Some((at, to)) = choice.next(&*thread.gate.clock).and_then(|at| Some((at, spec.to.get(at)?))) {
+        passage.goes_to(at);
         // Where connections are shared, one that is there is as good as a new one.
         if (idle || to.protocol == Protocol::Http2)
             && let Some(link) = choice.idle(&thread.gate)
@@ -135,15 +147,15 @@ pub(super) fn sayable(head: &Head<'_>, passage: &Passage<'_>) -> Result<(), Fail
 }
 
 /// Whether a request without an answer goes to another connection: nothing can have come of it there ([`repeatable`]), and the
-/// connection had been kept and was closed in the meantime, or there is another address.
+/// connection had been kept and was closed in the meantime, or the upstream refused to read it, or there is another address.
 pub(super) fn once_more(
     choice: &mut Choice,
     passage: &Passage<'_>,
-    link: &Link,
+    (link, failure): (&Link, &Failure),
     repeatable: bool,
     now: Timestamp,
 ) -> bool {
-    if link.reused {
+    if link.reused || failure.unread() {
         choice.once_more();
     } else {
         choice.failed(&passage.route().spec, now);
@@ -152,9 +164,9 @@ pub(super) fn once_more(
 }
 
 /// Whether a request may be sent a second time when a connection that was kept open turns out to be closed: nothing can
-/// have come of the first, for the method changes nothing and there is no body (RFC 9110 §9.2.2).
-pub(super) fn repeatable(head: &Head<'_>, length: Length) -> bool {
-    length.nothing() && matches!(head.method, "GET" | "HEAD" | "OPTIONS")
+/// have come of the first, for there is no body, and the method changes nothing (RFC 9110 §9.2.2) or nothing was read.
+pub(super) fn repeatable(head: &Head<'_>, length: Length, failure: &Failure) -> bool {
+    length.nothing() && (matches!(head.method, "GET" | "HEAD" | "OPTIONS") || failure.unread())
 }
 
 /// The request's head as bytes. Framing is written anew from how the body was understood.

@@ -125,7 +125,13 @@ pub(super) async fn answer(
     request: Request<Arriving>,
     peer: Peer,
 ) -> Answer {
-    let mut entry = Box::new(Entry::begin(&thread.meters, request.method().as_str(), thread.request_id()));
+    let spoken = match request.version() {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    };
+    let (method, from) = (request.method().as_str(), peer.address.ip());
+    let mut entry = Box::new(Entry::begin(&thread.meters, method, spoken, from, thread.request_id()));
     let (parts, body) = request.into_parts();
     let mut fields: Vec<Field<'_>> =
         parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())).collect();
@@ -294,10 +300,11 @@ async fn came<C: Carrier>(
         Ok(asked) => asked,
         Err(why) => {
             entry.outcome = Outcome::BadRequest;
+            entry.because(view.words_for(why));
             return Ending::Answer(reply.unreadable(why));
         }
     };
-    entry.asks(&asked.host, asked.target.path());
+    entry.asks(asked.address, &asked.host, asked.target.path());
     entry.traced(&view);
     let again = asked.target.forwarded();
     reply.again = (reply.wish == Wish::Navigation).then_some(again.as_ref());
@@ -332,9 +339,9 @@ async fn came<C: Carrier>(
 
         // Who asks. This may have to wait for the database, so the rest is decided on what is in force after it.
         let known = who(gate, &asked, now).await;
-        entry.session = known.record().map(|record| record.id);
         reply.now = gate.clock.now();
         let snapshot = thread.snapshot();
+        entry.is_of(&known, snapshot.version, reply.now);
 
         // Which app.
         let route = match snapshot.locate(&asked.host, &asked.target) {
@@ -358,7 +365,7 @@ async fn came<C: Carrier>(
             Verdict::Pass(_) if carried => reply.unavailable(),
             Verdict::Pass(passage) => {
                 carried = true;
-                let entrance = Entrance { thread, passage: &passage, asked: &asked, mark };
+                let entrance = Entrance { thread, passage: &passage, asked: &asked, mark, request_id };
                 match pass(reply, entry, &entrance, carrier).await {
                     Some(ending) => return ending,
                     // It was cut while it waited for its answer: it is answered as it would be now.
@@ -369,7 +376,10 @@ async fn came<C: Carrier>(
             Verdict::Deny(denial) => {
                 entry.outcome = Outcome::Denied;
                 let (record, asked, denial) = (known.record(), &asked, &denial);
-                refuse(reply, &Refused { snapshot: &snapshot, route, record, asked, denial, told: None })
+                let refused = Refused { snapshot: &snapshot, route, record, asked, denial, told: None };
+                let answer = refuse(reply, &refused);
+                entry.refused(denial.code, &answer);
+                answer
             }
             Verdict::SignIn { again } => {
                 entry.outcome = Outcome::SignIn;
@@ -394,6 +404,7 @@ pub(super) fn no_way(reply: Reply<'_>, entry: &mut Entry, lost: Lost) -> Answer 
         Lost::Host | Lost::Path => Outcome::NoRoute,
         Lost::Ambiguous | Lost::Unusual(_) => Outcome::BadRequest,
     };
+    entry.because(lost.to_string());
     reply.lost(lost)
 }
 
@@ -430,13 +441,14 @@ async fn pass<C: Carrier>(
 ) -> Option<Ending<C::Carried>> {
     let Entrance { passage, asked, .. } = entrance;
     let route = passage.route();
-    entry.rule = passage.rule();
+    entry.rule = Some(passage.rule());
     let asks = asked.view.wants_websocket();
     let handshake = match asks.then(|| Handshake::read(asked, route, carrier.may_change())).transpose() {
         Ok(handshake) => handshake,
         Err(why) => {
             let foreign = why == upgrade::Refused::Origin;
             entry.outcome = if foreign { Outcome::Denied } else { Outcome::BadRequest };
+            entry.because(why.to_string());
             return Some(Ending::Answer(why.answer(reply)));
         }
     };
@@ -460,6 +472,7 @@ async fn pass<C: Carrier>(
             carrier.change(passage, &head, entrance, handshake).await
         }
     };
+    entry.sent_to(passage.upstream());
     Some(match carried {
         Ok(carried) => {
             if entry.outcome == Outcome::Gone {
@@ -476,7 +489,8 @@ async fn pass<C: Carrier>(
 fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &Failure) -> Answer {
     let route = passage.route();
     if let Some(kind) = failure.kind() {
-        tracing::warn!(%failure, route.id = %route.spec.name, request.id = reply.request_id, "an upstream failed");
+        let address = passage.upstream().map(tracing::field::display);
+        tracing::warn!(%failure, address, route.id = %route.spec.name, request.id = reply.request_id, "an upstream failed");
         entry.upstream_failed(kind);
     } else {
         tracing::debug!(%failure, route.id = %route.spec.name, "a request was not finished");
@@ -519,10 +533,14 @@ fn failed(reply: Reply<'_>, entry: &mut Entry, passage: &Passage<'_>, failure: &
         }
     };
     entry.outcome = outcome;
+    entry.because(failure.to_string());
     let app = title(route, passage.record());
     let mut answer = reply.error(&ErrorText { kind, code, title: words, detail: None, app });
     if matches!(failure, Failure::Quiet) {
         *answer.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        if reply.wish == Wish::Call {
+            set(&mut answer, "grpc-status", answers::grpc_status(408));
+        }
         answers::close(&mut answer);
     }
     answer

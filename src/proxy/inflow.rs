@@ -105,6 +105,11 @@ impl Inflow {
         match ready!(link.poll_read(cx, buffer)) {
             Ok(0) => Poll::Ready(Err(Failure::Closed)),
             Ok(filled) => {
+                if !self.begun
+                    && let Some(words) = foreign(buffer.get(..filled).unwrap_or_default())
+                {
+                    return Poll::Ready(Err(Failure::Broken(words.to_owned())));
+                }
                 self.begun = true;
                 Poll::Ready(Ok(filled))
             }
@@ -195,6 +200,26 @@ impl Inflow {
     }
 }
 
+/// What an upstream speaks instead of HTTP/1.1, by its first bytes, and what to do. Said at once: whoever greets first would wait
+/// for us until our time is up.
+fn foreign(first: &[u8]) -> Option<&'static str> {
+    let known = first.len().min(HTTP.len());
+    if first.get(..known) == HTTP.get(..known) {
+        return None;
+    }
+    Some(match first {
+        [b'S', b'S', b'H', b'-', ..] => "it speaks SSH; write the port of its web server in `to`",
+        // A record of TLS: an alert, most likely (RFC 8446 §5.1).
+        [20..=23, 3, 0..=4, ..] => "it speaks TLS; write https:// in `to`",
+        // A frame of settings (RFC 9113 §6.5).
+        [0, 0, _, 4, ..] => "it speaks HTTP/2 alone; write upstream_protocol = \"http2\"",
+        _ => "it does not speak HTTP/1.1; see whether `to` names the right port",
+    })
+}
+
+/// How every answer begins.
+const HTTP: &[u8] = b"HTTP/";
+
 /// The values of a field. `name` in lower case.
 pub(super) fn values<'f, 'b: 'f>(
     fields: &'f [Field<'b>],
@@ -212,4 +237,25 @@ pub(super) fn decimal(value: &[u8]) -> Option<u64> {
         .then(|| std::str::from_utf8(value).ok()?.parse().ok())
         .flatten()
         .filter(|length| *length <= u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_22_what_speaks_something_else_is_called_by_its_name() {
+        for (first, word) in [
+            (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], Some("SSH")),
+            (&[21, 3, 3, 0, 2, 2, 70], Some("TLS")),
+            (&[0, 0, 18, 4, 0, 0, 0, 0, 0], Some("HTTP/2")),
+            (b"220 mail.example ESMTP\r\n", Some("right port")),
+            (b"H", None),
+            (b"HTTP/1.1 200 OK\r\n", None),
+        ] {
+            let said = foreign(first);
+            assert_eq!(said.is_some(), word.is_some(), "{first:?}");
+            assert!(word.is_none_or(|word| said.unwrap().contains(word)), "{said:?}");
+        }
+    }
 }

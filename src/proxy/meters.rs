@@ -4,17 +4,25 @@
 //! outcomes, never people, and never anything a client made up.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::domain::SessionId;
+use crate::domain::route::Upstream;
+use crate::domain::{SessionId, Timestamp};
+use crate::session::Record;
 use crate::sys::Stopwatch;
 
+use super::Gate;
+use super::answers::Answer;
+use super::past::Past;
+use super::policy::Known;
 use super::trace::Trace;
 use super::view::View;
 
@@ -27,6 +35,9 @@ pub const BUCKETS: [(&str, &[f64]); 2] = [
         &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0],
     ),
 ];
+
+/// So many requests that cannot be read are spoken of in a second, where there is no line for each.
+const MOST_COMPLAINTS: u32 = 10;
 
 /// Says what each metric is. Once, after the recorder is installed.
 pub fn describe() {
@@ -150,6 +161,9 @@ impl Ended {
 
 /// The meters of a thread.
 pub(super) struct Meters {
+    gate: Arc<Gate>,
+    /// In which second how many were complained about.
+    complaints: Cell<(i64, u32)>,
     counters: RefCell<HashMap<(Box<str>, Ended), Counter, RandomState>>,
     decisions: Histogram,
     upstreams: RefCell<HashMap<Box<str>, Histogram, RandomState>>,
@@ -160,8 +174,10 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
         Self {
+            gate,
+            complaints: Cell::new((i64::MIN, 0)),
             counters: RefCell::default(),
             decisions: histogram!("cardea_decision_seconds"),
             upstreams: RefCell::default(),
@@ -208,6 +224,18 @@ impl Meters {
         let histogram = histogram!("cardea_upstream_seconds", "route" => route.to_owned());
         histogram.record(after.as_secs_f64());
         upstreams.insert(route.into(), histogram);
+    }
+
+    /// Says which rule a request broke where there are no lines for requests; a scanner breaks thousands.
+    fn complain(&self, reason: &str, entry: &Entry) {
+        let second = self.gate.clock.now().seconds();
+        let (last, said) = self.complaints.get();
+        let said = if last == second { said + 1 } else { 1 };
+        self.complaints.set((second, said));
+        if said <= MOST_COMPLAINTS {
+            let id = &*entry.request_id;
+            tracing::info!(reason, client.address = %entry.client, request.id = id, "a request could not be read");
+        }
     }
 
     /// A connection was closed at once: its client has too many.
@@ -301,16 +329,33 @@ pub(super) struct Entry {
     path: String,
     trace: String,
     route: Cow<'static, str>,
-    pub(super) rule: usize,
+    protocol: &'static str,
+    client: IpAddr,
+    decided_at: Timestamp,
+    version: u64,
+    session: Option<SessionId>,
+    /// Who asks; only where it is written down, or where they are kept out.
+    record: Option<Arc<Record>>,
+    upstream: Option<String>,
+    decision: Option<String>,
+    reason: Option<Cow<'static, str>>,
+    /// Which rule let it in, counted from one.
+    pub(super) rule: Option<usize>,
     pub(super) outcome: Outcome,
-    pub(super) session: Option<SessionId>,
     pub(super) request_id: RequestId,
     pub(super) status: u16,
     pub(super) bytes: u64,
 }
 
 impl Entry {
-    pub(super) fn begin(meters: &Rc<Meters>, method: &str, request_id: RequestId) -> Self {
+    /// Begins one of a peer, in a version of HTTP.
+    pub(super) fn begin(
+        meters: &Rc<Meters>,
+        method: &str,
+        protocol: &'static str,
+        peer: IpAddr,
+        request_id: RequestId,
+    ) -> Self {
         meters.in_flight.increment(1);
         let logged = tracing::enabled!(target: "access", tracing::Level::INFO);
         Self {
@@ -322,29 +367,69 @@ impl Entry {
             path: String::new(),
             trace: String::new(),
             route: Cow::Borrowed("-"),
-            rule: 0,
-            outcome: Outcome::Gone,
+            protocol,
+            client: peer.to_canonical(),
+            decided_at: Timestamp::from_millis(0),
+            version: 0,
             session: None,
+            record: None,
+            upstream: None,
+            decision: None,
+            reason: None,
+            rule: None,
+            outcome: Outcome::Gone,
             request_id,
             status: 0,
             bytes: 0,
         }
     }
 
-    /// Notes what is asked: the canonical path, without the query, for what comes after `?` may be a secret.
-    pub(super) fn asks(&mut self, host: &str, path: &str) {
+    /// Notes from where, after trusted proxies, and what is asked: the canonical path, without the query, for what comes
+    /// after `?` may be a secret.
+    pub(super) fn asks(&mut self, client: IpAddr, host: &str, path: &str) {
+        self.client = client;
         if self.logged {
             host.clone_into(&mut self.host);
-            self.path = without_secrets(path);
+            path.clone_into(&mut self.path);
         }
     }
 
     /// Notes what another proxy asks about: not the method of the question.
-    pub(super) fn asks_about(&mut self, method: &str, host: &str, path: &str) {
+    pub(super) fn asks_about(&mut self, method: &str, client: IpAddr, host: &str, path: &str) {
         if self.logged {
             method.clone_into(&mut self.method);
         }
-        self.asks(host, path);
+        self.asks(client, host, path);
+    }
+
+    /// Notes who asks, and under which policy that is judged.
+    pub(super) fn is_of(&mut self, known: &Known, version: u64, now: Timestamp) {
+        (self.version, self.decided_at) = (version, now);
+        self.session = known.record().map(|record| record.id);
+        if self.logged
+            && let Known::Person(record) = known
+        {
+            self.record = Some(Arc::clone(record));
+        }
+    }
+
+    /// Notes to which address it was passed on.
+    pub(super) fn sent_to(&mut self, upstream: Option<&Upstream>) {
+        if self.logged {
+            self.upstream = upstream.map(ToString::to_string);
+        }
+    }
+
+    /// Notes what was wrong with it. For the log alone.
+    pub(super) fn because(&mut self, reason: impl Into<Cow<'static, str>>) {
+        self.reason = Some(reason.into());
+    }
+
+    /// Notes under which reference the person has the refusal, and why it is one.
+    pub(super) fn refused(&mut self, code: &'static str, answer: &Answer) {
+        self.because(code);
+        self.decision =
+            answer.headers().get("cardea-decision").and_then(|it| it.to_str().ok().map(str::to_owned));
     }
 
     /// Notes to which trace it belongs.
@@ -385,17 +470,28 @@ impl Drop for Entry {
         self.meters.in_flight.decrement(1);
         self.meters.count(&self.route, Ended { outcome: self.outcome, hundreds: self.status / 100 });
         if !self.logged {
+            if let (Outcome::BadRequest, Some(reason)) = (self.outcome, &self.reason) {
+                self.meters.complain(reason, self);
+            }
             return;
         }
+        let user = self.record.as_ref().map(|record| &record.principal);
         tracing::info!(
             target: "access",
             method = %self.method,
+            client.address = %self.client,
+            protocol = self.protocol,
             host = %self.host,
-            path = %self.path,
+            path = %without_secrets(&self.path),
             status = self.status,
             outcome = self.outcome.as_str(),
+            reason = self.reason.as_deref(),
+            decision = self.decision.as_deref(),
             route.id = %self.route,
             rule = self.rule,
+            upstream = self.upstream.as_deref(),
+            user.id = user.map(|user| tracing::field::display(user.user)),
+            user.name = user.map(|user| tracing::field::display(&user.username)),
             session.id = self.session.map(tracing::field::display),
             request.id = &*self.request_id,
             trace.id = %self.trace,
@@ -403,11 +499,39 @@ impl Drop for Entry {
             bytes = self.bytes,
             "request"
         );
+        let past = self.past();
+        self.meters.gate.lately.keep(past);
+    }
+}
+
+impl Entry {
+    /// What is left of it for those who ask later.
+    fn past(&mut self) -> Past {
+        Past {
+            request_id: self.request_id.to_string(),
+            at: self.decided_at,
+            client: self.client,
+            protocol: self.protocol,
+            method: std::mem::take(&mut self.method),
+            host: std::mem::take(&mut self.host),
+            path: std::mem::take(&mut self.path),
+            route: std::mem::take(&mut self.route).into_owned(),
+            rule: self.rule,
+            outcome: self.outcome.as_str(),
+            let_in: self.rule.is_some() && !matches!(self.outcome, Outcome::BadRequest | Outcome::Denied),
+            status: self.status,
+            upstream: self.upstream.take(),
+            decision: self.decision.take(),
+            reason: self.reason.take(),
+            version: self.version,
+            record: self.record.take(),
+        }
     }
 }
 
 /// A path for the log: one-time links have their secret in it, also when somebody opens one on the wrong host, or with
 /// something before or behind it. No part as long as such a secret is written down.
-pub(super) fn without_secrets(path: &str) -> String {
+#[must_use]
+pub fn without_secrets(path: &str) -> String {
     path.split('/').map(|part| if part.len() >= 40 { "*" } else { part }).collect::<Vec<_>>().join("/")
 }

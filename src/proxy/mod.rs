@@ -31,6 +31,7 @@ mod navigation;
 mod open;
 mod outflow;
 mod own;
+mod past;
 mod pipe;
 mod policy;
 mod pool;
@@ -67,7 +68,8 @@ use crate::sys::Clock;
 pub use control::{BoxError, ControlPlane, PortalAnswer, PortalBody, PortalService};
 pub use crowd::Crowd;
 pub use health::{Condition, Health, Sighting};
-pub use meters::{BUCKETS, describe as describe_metrics};
+pub use meters::{BUCKETS, describe as describe_metrics, without_secrets};
+pub use past::{Lately, Past};
 pub use probe::probe;
 pub use refusals::Refusals;
 pub use serve::{Door, bind, spawn_thread};
@@ -99,6 +101,8 @@ pub struct Gate {
     pub health: Health,
     /// Where the portal's pages are made and the database is asked.
     pub control: ControlPlane,
+    /// The last requests, for whoever asks why.
+    pub lately: Lately,
     /// The last refusals, for those they were made for.
     pub refusals: Refusals,
     /// How many connections each client has open.

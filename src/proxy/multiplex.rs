@@ -267,7 +267,12 @@ impl Stream {
                 // Whoever reads has written, and is woken from there.
                 Down::Nothing => return Poll::Pending,
                 Down::Waiting(answer) => {
-                    let (parts, stream) = ready!(Pin::new(answer).poll(cx)).map_err(lost)?.into_parts();
+                    let answered = ready!(Pin::new(answer).poll(cx));
+                    // Whoever says goodbye takes nothing new, also while others are still answered.
+                    if answered.as_ref().is_err_and(h2::Error::is_go_away) {
+                        self.state.over.set(true);
+                    }
+                    let (parts, stream) = answered.map_err(lost)?.into_parts();
                     let bare = self.bodiless || matches!(parts.status.as_u16(), 204 | 304);
                     let counted = parts.headers.contains_key(CONTENT_LENGTH);
                     // Writing to memory does not fail.

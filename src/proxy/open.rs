@@ -26,6 +26,7 @@ use crate::domain::{Change, Slug, Timestamp};
 use crate::session::{Listener, Notice, Record};
 
 use super::Gate;
+use super::meters::RequestId;
 use super::policy::{Known, Passage, Verdict, holder, weigh};
 use super::serve::Thread;
 use super::upgrade::{self, Origin};
@@ -42,6 +43,11 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(300);
 const AT_A_TIME: usize = 32;
 /// After so many entries the thread does something else first.
 const SLICE: usize = 128;
+
+/// Why it falls, where nothing better is known, and where others must know it.
+const GONE: &str = "the session is gone";
+const NOWHERE: &str = "no route has the address any more";
+pub(super) const WORKED_ON: &str = "the app is being worked on";
 
 /// What is open on a thread.
 pub(super) struct Open {
@@ -70,7 +76,13 @@ struct Entry {
     tunnel: Option<Origin>,
     moved: Cell<bool>,
     asking: Cell<Asking>,
-    cut: Cell<bool>,
+    /// Why it was cut, once it was.
+    cut: Cell<Option<&'static str>>,
+    /// What the last notice was that was about it.
+    heard: Cell<&'static str>,
+    /// Since when its app is being worked on.
+    worked_on: Cell<Option<Timestamp>>,
+    request_id: RequestId,
     /// It ended by itself.
     gone: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -91,6 +103,7 @@ pub(super) struct Entrance<'e, 'p> {
     pub(super) passage: &'e Passage<'p>,
     pub(super) asked: &'e Asked<'e>,
     pub(super) mark: Mark,
+    pub(super) request_id: RequestId,
 }
 
 impl Entrance<'_, '_> {
@@ -122,7 +135,7 @@ impl Open {
 
     /// Puts on the list what was let through. If anything changed since its mark, the question is asked again at once.
     fn enter(self: &Rc<Self>, entrance: &Entrance<'_, '_>, tunnel: Option<Origin>) -> Guard {
-        let Entrance { thread, passage, asked, mark } = entrance;
+        let Entrance { thread, passage, asked, mark, request_id } = entrance;
         let gate = &thread.gate;
         let record = passage.person().cloned();
         let token = record.as_ref().and_then(|_| gate.sessions.presented(asked.cookies(), &asked.host));
@@ -138,7 +151,10 @@ impl Open {
             tunnel,
             moved: Cell::new(false),
             asking: Cell::new(Asking::No),
-            cut: Cell::new(false),
+            cut: Cell::new(None),
+            heard: Cell::new(GONE),
+            worked_on: Cell::new(None),
+            request_id: *request_id,
             gone: Cell::new(false),
             waker: Cell::new(None),
         });
@@ -200,15 +216,28 @@ pub(super) async fn keep(thread: Rc<Thread>, mut listener: Listener) {
 
 impl Entry {
     fn is_meant(&self, notice: &Notice) -> bool {
+        let words = |change: &Change| match change {
+            Change::Session(_) => "the session was ended: somebody signed out, or it was revoked",
+            Change::SessionsOf(_) => {
+                "every session of the person was ended: suspended, deactivated, deleted, or signed out everywhere"
+            }
+            Change::Principal(_) => "the account or what it holds has changed",
+            Change::Keys | Change::Tree => GONE,
+        };
         match notice {
             Notice::Everybody => true,
             Notice::These(changes) => self.record.borrow().as_ref().is_some_and(|record| {
-                changes.iter().any(|change| match change {
+                let mut about = changes.iter().filter(|change| match change {
                     Change::Session(session) => *session == record.id,
                     Change::Principal(user) | Change::SessionsOf(user) => *user == record.principal.user,
                     Change::Keys => false,
                     Change::Tree => true,
-                })
+                });
+                let first = about.next();
+                // The end of sessions says more than that something about the person changed.
+                let told = about.find(|change| matches!(change, Change::SessionsOf(_))).or(first);
+                self.heard.set(told.map_or(GONE, words));
+                first.is_some()
             }),
         }
     }
@@ -237,8 +266,11 @@ impl Entry {
     }
 
     fn judged(&self, snapshot: &access::Snapshot, known: &Known, now: Timestamp) -> Judged {
-        let Ok(target) = Target::parse(&self.target) else { return Judged::Falls };
-        let Ok(route) = snapshot.locate(&self.host, &target) else { return Judged::Falls };
+        let Ok(target) = Target::parse(&self.target) else { return Judged::Falls(NOWHERE) };
+        let Ok(route) = snapshot.locate(&self.host, &target) else { return Judged::Falls(NOWHERE) };
+        if self.must_leave(route, now) {
+            return Judged::Falls(WORKED_ON);
+        }
         let question = access::Request { target: &target, method: &self.method, address: self.address, now };
         match weigh(snapshot, route, known, &question) {
             Verdict::Pass(passage) => {
@@ -248,22 +280,52 @@ impl Entry {
                     _ => false,
                 };
                 let tunnels = self.tunnel.as_ref().is_none_or(|from| upgrade::may(route, from));
-                if same_person && tunnels && route.spec.name == self.route {
+                if !same_person {
+                    Judged::Falls(
+                        "what the app was told about the person has changed: roles, groups, places or names",
+                    )
+                } else if !tunnels {
+                    Judged::Falls("the route takes no WebSocket from there any more")
+                } else if route.spec.name == self.route {
                     Judged::Stands
                 } else {
-                    Judged::Falls
+                    Judged::Falls("another route has the address now")
                 }
             }
             Verdict::Unavailable => Judged::Unknowable,
-            Verdict::Ambiguous(_) | Verdict::Deny(_) | Verdict::SignIn { .. } | Verdict::StepUp(_) => {
-                Judged::Falls
-            }
+            Verdict::Ambiguous(_) => Judged::Falls("the address can be read in two ways now"),
+            Verdict::Deny(denial) => Judged::Falls(match denial.code {
+                "account" => "the account is not active any more, or owes a new password",
+                "tenant" => "the person is no member of the tenant any more",
+                "tenant-suspended" => "the tenant is suspended",
+                "network" => "the client's network is not allowed any more",
+                _ => "the policy or the person's roles do not allow it any more",
+            }),
+            Verdict::SignIn { again: true } => Judged::Falls("the sign-in is too long ago for the route"),
+            Verdict::SignIn { again: false } => Judged::Falls(match self.record.borrow().as_ref() {
+                Some(record) if !record.live_at(now) => "the session has run out",
+                Some(_) => self.heard.get(),
+                None => "the route is not public any more",
+            }),
+            Verdict::StepUp(_) => Judged::Falls("the route asks for a second factor now"),
         }
+    }
+
+    /// Whether its app is being worked on, and it has had its time: a tunnel none, for its client comes back by itself, an answer
+    /// as long as those that are in flight when the program stops.
+    fn must_leave(&self, route: &access::Route, now: Timestamp) -> bool {
+        if route.spec.maintenance.is_none() {
+            self.worked_on.set(None);
+            return false;
+        }
+        let since = self.worked_on.get().unwrap_or(now);
+        self.worked_on.set(Some(since));
+        self.tunnel.is_some() || now.since(since) >= self.gate.settings.grace
     }
 
     /// Looks up who it is now and asks again; cuts what does not stand.
     fn ask(self: &Rc<Self>, places: &Rc<Semaphore>) {
-        if self.cut.get() || self.gone.get() {
+        if self.cut.get().is_some() || self.gone.get() {
             return;
         }
         if self.asking.get() == Asking::No {
@@ -290,11 +352,11 @@ impl Entry {
                 judged
             };
             match judged {
-                Judged::Falls => return self.cut(),
+                Judged::Falls(why) => return self.cut(why),
                 Judged::Unknowable => {
                     tries += 1;
                     if tries == TRIES {
-                        return self.cut();
+                        return self.cut("it could not be said who it is: the records cannot be reached");
                     }
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
@@ -305,17 +367,25 @@ impl Entry {
         }
     }
 
-    fn cut(&self) {
+    fn cut(&self, why: &'static str) {
         self.asking.set(Asking::No);
         if self.gone.get() {
             return;
         }
-        self.cut.set(true);
+        self.cut.set(Some(why));
         metrics::counter!("cardea_open_cut_total", "route" => self.route.to_string()).increment(1);
-        let session = self.record.borrow().as_ref().map(|record| record.id);
+        let record = self.record.borrow();
+        let record = record.as_ref();
+        let person = record.map(|record| &record.principal);
         tracing::info!(
+            reason = why,
+            kind = if self.tunnel.is_some() { "websocket" } else { "request" },
             route.id = %self.route,
-            session.id = session.map(tracing::field::display),
+            user.id = person.map(|person| tracing::field::display(person.user)),
+            user.name = person.map(|person| tracing::field::display(&person.username)),
+            session.id = record.map(|record| tracing::field::display(record.id)),
+            client.address = %self.address,
+            request.id = &*self.request_id,
             "something open was ended: it would not be let through any more"
         );
         if let Some(waker) = self.waker.take() {
@@ -326,7 +396,7 @@ impl Entry {
 
 /// What comes of a question that is asked again.
 enum Judged {
-    Falls,
+    Falls(&'static str),
     Stands,
     Unknowable,
 }
@@ -342,7 +412,12 @@ pub(super) struct Guard {
 impl Guard {
     /// Whether it was cut.
     pub(super) fn is_cut(&self) -> bool {
-        self.entry.cut.get()
+        self.entry.cut.get().is_some()
+    }
+
+    /// Why it was cut, for the log.
+    pub(super) fn why(&self) -> &'static str {
+        self.entry.cut.get().unwrap_or_default()
     }
 
     /// Ready when it was cut. One task waits at a time, the last that asked.
@@ -383,7 +458,7 @@ pub(super) struct Watch(Rc<Entry>);
 
 impl Watch {
     pub(super) fn is_cut(&self) -> bool {
-        self.0.cut.get()
+        self.0.cut.get().is_some()
     }
 }
 

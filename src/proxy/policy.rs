@@ -1,13 +1,14 @@
 //! The judgement: who asks, whether they may, and what the upstream is told. One for every way in.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::access::{self, Decision, Denial, Lost, Permit, Route, Snapshot, StepUp};
 use crate::crypto::CryptoError;
 use crate::domain::Timestamp;
-use crate::domain::route::folded_name;
+use crate::domain::route::{Upstream, folded_name};
 use crate::session::{Record, Shown};
 
 use super::rewrite::{Astray, rewritten};
@@ -102,6 +103,8 @@ pub(super) struct Passage<'a> {
     permit: Permit<'a>,
     record: Option<&'a Arc<Record>>,
     snapshot: &'a Snapshot,
+    /// Which of the route's addresses.
+    upstream: Cell<Option<usize>>,
 }
 
 impl<'a> Passage<'a> {
@@ -113,6 +116,16 @@ impl<'a> Passage<'a> {
     /// The version of the snapshot it was decided on.
     pub(super) const fn version(&self) -> u64 {
         self.snapshot.version
+    }
+
+    /// Notes to which address it is passed on.
+    pub(super) fn goes_to(&self, at: usize) {
+        self.upstream.set(Some(at));
+    }
+
+    /// The last address that it was passed on to, or was to be.
+    pub(super) fn upstream(&self) -> Option<&'a Upstream> {
+        self.upstream.get().and_then(|at| self.route().spec.to.get(at))
     }
 
     /// Under which rule.
@@ -171,7 +184,8 @@ pub(super) fn weigh<'a>(
                 Known::Person(record) => Some(record),
                 Known::Nobody | Known::Unknowable => None,
             };
-            Verdict::Pass(Passage { record: permit.caller().and(person), permit, snapshot })
+            let upstream = Cell::new(None);
+            Verdict::Pass(Passage { record: permit.caller().and(person), permit, snapshot, upstream })
         }
         // Whatever else was decided was decided about nobody.
         _ if matches!(known, Known::Unknowable) => Verdict::Unavailable,

@@ -66,9 +66,9 @@ impl Thread {
     fn new(gate: Arc<Gate>) -> Self {
         Self {
             snapshot: RefCell::new(Rc::new(gate.snapshot.load_full())),
+            meters: Rc::new(Meters::new(Arc::clone(&gate))),
             gate,
             upstreams: Rc::default(),
-            meters: Rc::new(Meters::new()),
             open: Rc::new(Open::new()),
             scratch: RefCell::new(vec![0; HEADROOM + SCRATCH]),
             chance: RefCell::default(),
@@ -280,7 +280,7 @@ async fn greet(
             let peer = Peer { address, certificate: None };
             connection(thread, door, Pipe::Plain(stream), peer, stop).await;
         }
-        Entrance::Redirect => redirect::serve(thread, stream, address).await,
+        Entrance::Redirect(challenges) => redirect::serve(thread, stream, address, challenges).await,
         // In boxes: a plain connection pays nothing for them.
         Entrance::Tls(door, front) => {
             let secured = tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Gate;
@@ -14,8 +15,9 @@ use crate::net::Front;
 pub enum Entrance {
     /// As they come. On loopback, or behind a proxy that ends TLS.
     Open(Door),
-    /// As they come, and every request is told the way to HTTPS.
-    Redirect,
+    /// As they come, and every request is told the way to HTTPS; but for those of authorities, whose answers lie in this
+    /// folder.
+    Redirect(Option<Arc<Path>>),
     /// Under TLS.
     Tls(Door, Arc<Front>),
 }
@@ -25,7 +27,7 @@ impl Entrance {
     pub(super) fn admits(&self, gate: &Gate, peer: IpAddr) -> bool {
         match self {
             Entrance::Open(door) | Entrance::Tls(door, _) => door.admits(gate, peer),
-            Entrance::Redirect => admitted(gate, peer),
+            Entrance::Redirect(_) => admitted(gate, peer),
         }
     }
 }
@@ -34,7 +36,7 @@ impl fmt::Debug for Entrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Entrance::Open(door) => write!(f, "{door:?}"),
-            Entrance::Redirect => f.write_str("Redirect"),
+            Entrance::Redirect(_) => f.write_str("Redirect"),
             Entrance::Tls(door, _) => write!(f, "{door:?} over TLS"),
         }
     }

@@ -4,7 +4,7 @@
 //! written at once from a buffer of the thread, and only what the other side does not take is kept.
 //!
 //! Where the right ends, the client hears it in its own protocol: a close frame with code 1008, if the last frame that it
-//! received is whole. In the middle of a frame nothing of ours could be told from the frame, so the connection is reset.
+//! received is whole; 1012 where the app is being worked on, for then it may come back. In the middle of a frame nothing of ours could be told from the frame, so the connection is reset.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::frames::{self, Frames};
 use super::meters::{Entry, Outcome};
-use super::open::Guard;
+use super::open::{Guard, WORKED_ON};
 use super::serve::Thread;
 use super::upstream::Link;
 
@@ -32,6 +32,8 @@ const LAST_FRAME: Duration = Duration::from_millis(250);
 /// Close codes (RFC 6455 §7.4.1).
 const GOING_AWAY: u16 = 1001;
 const POLICY: u16 = 1008;
+/// Registered with IANA after the RFC: come back, as after a restart.
+const SERVICE_RESTART: u16 = 1012;
 
 /// A tunnel that may be opened once the client has its 101.
 pub(super) struct Tunnel {
@@ -121,10 +123,20 @@ impl Tunnel {
             End::Cut => {
                 if let Some(entry) = &mut self.entry {
                     entry.outcome = Outcome::Cut;
+                    entry.because(self.guard.why());
                 }
-                self.close(client, (&up, &down), POLICY, "not allowed any more").await
+                let (code, words) = match self.guard.why() {
+                    WORKED_ON => (SERVICE_RESTART, "the app is being worked on"),
+                    _ => (POLICY, "not allowed any more"),
+                };
+                self.close(client, (&up, &down), code, words).await
             }
-            End::Over(why) => self.close(client, (&up, &down), GOING_AWAY, why).await,
+            End::Over(why) => {
+                if let Some(entry) = &mut self.entry {
+                    entry.because(why);
+                }
+                self.close(client, (&up, &down), GOING_AWAY, why).await
+            }
         }
     }
 

@@ -28,10 +28,20 @@ pub(super) struct Origin(Option<Box<str>>);
 
 /// Whether one may be opened from there.
 pub(super) fn may(route: &Route, from: &Origin) -> bool {
-    route.spec.websocket.as_ref().is_some_and(|allowed| match &from.0 {
-        None => true,
-        Some(origin) => **origin == *route.origin || allowed.origins.iter().any(|known| **known == **origin),
-    })
+    route.spec.websocket.is_some() && belongs(route, from)
+}
+
+/// Whether somebody's page there speaks for the app: it is the app's own, one that the route names, or no page at all.
+fn belongs(route: &Route, from: &Origin) -> bool {
+    let named = || route.spec.websocket.iter().flat_map(|allowed| &allowed.origins);
+    from.0.as_ref().is_none_or(|origin| **origin == *route.origin || named().any(|known| **known == **origin))
+}
+
+/// Whether a page of another site asks for a WebSocket that another proxy forwards. That proxy drops what is about its own
+/// connection, `Upgrade` too, but not the field without which there is no handshake, and which no page can write.
+pub(super) fn from_elsewhere(view: &View<'_>, route: &Route) -> bool {
+    view.values("sec-websocket-key").next().is_some()
+        && origin(view).map_or(true, |from| !belongs(route, &from))
 }
 
 /// What a client asks for, read strictly.

@@ -163,6 +163,26 @@ impl<'a> View<'a> {
         Ok(Asked { view: self, address, host, port, target: Target::parse(raw)? })
     }
 
+    /// Which rule was broken, for the log: the client is told no more than it must know.
+    pub(super) fn words_for(&self, why: Unreadable) -> Cow<'static, str> {
+        let count = |name| self.values(name).count();
+        Cow::Borrowed(match why {
+            Unreadable::Framing => match (count("content-length"), count("transfer-encoding")) {
+                (1, 0) => "Content-Length is no plain number (RFC 9112, 6.3)",
+                (0, 1) => "Transfer-Encoding is not chunked alone (RFC 9112, 6.1)",
+                (_, 0) => "more than one Content-Length (RFC 9112, 6.3)",
+                (0, _) => "more than one Transfer-Encoding (RFC 9112, 6.1)",
+                _ => "Content-Length beside Transfer-Encoding (RFC 9112, 6.3)",
+            },
+            Unreadable::Host => match count("host") {
+                0 => "no Host (RFC 9112, 3.2)",
+                1 => "Host and the address name two hosts (RFC 9112, 3.2.2)",
+                _ => "more than one Host (RFC 9112, 3.2)",
+            },
+            other => return Cow::Owned(other.to_string()),
+        })
+    }
+
     /// One length or one coding, not both, each in its plain form. The front has parsed them by its own rules; what it
     /// lets us see must leave it no choice.
     pub(super) fn framing(&self) -> Result<Length, Unreadable> {
@@ -305,6 +325,17 @@ mod tests {
             &[HOST, ("transfer-encoding", "chunked\u{b}")],
         ] {
             assert_eq!(read("POST", "/", wrong), Err(Unreadable::Framing), "{wrong:?}");
+        }
+        for (fields, words) in [
+            (&[length, chunked][..], "Content-Length beside Transfer-Encoding"),
+            (&[length, length], "more than one Content-Length"),
+            (&[("content-length", "+5")], "Content-Length is no plain number"),
+            (&[("transfer-encoding", "x")], "Transfer-Encoding is not chunked alone"),
+        ] {
+            let fields: Vec<Field<'_>> =
+                fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+            let said = view("POST", "/", &fields).words_for(Unreadable::Framing);
+            assert!(said.starts_with(words), "{said}");
         }
         assert_eq!(read("POST", "/", &[HOST, ("expect", "200-ok")]), Err(Unreadable::Expectation));
         let many: Vec<(&str, &str)> = std::iter::once(HOST).chain((0..100).map(|_| ("x", "y"))).collect();

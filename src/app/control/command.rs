@@ -138,6 +138,8 @@ pub enum Command {
     DeptList { tenant: Option<String> },
     /// Why somebody may, or may not, open an address.
     Explain { user: String, url: String, given: Circumstances },
+    /// Why a request that was made was let in or kept out.
+    ExplainRequest { id: String },
     /// Makes a group.
     GroupCreate { tenant: String, slug: String },
     /// Deletes a group.
@@ -281,6 +283,7 @@ impl Command {
                 | Command::DbCheck
                 | Command::DeptList { .. }
                 | Command::Explain { .. }
+                | Command::ExplainRequest { .. }
                 | Command::GroupList { .. }
                 | Command::GroupShow { .. }
                 | Command::OrgList { .. }

@@ -83,6 +83,7 @@ fn verdict(found: &Explanation) -> &'static str {
         "sign-in" => "after signing in anew",
         "step-up" => "after a second factor",
         "unknown" => UNKNOWN,
+        "maintenance" => "not during maintenance",
         _ => "ambiguous",
     }
 }
@@ -142,6 +143,15 @@ impl Desk<'_> {
             answer = answer.note(FROM_WHERE);
         }
         Ok(answer)
+    }
+
+    /// Why a request that was made was let in or kept out.
+    pub(super) fn explain_request(&self, id: &str) -> Result<Answer, Trouble> {
+        let Some(past) = (self.controls.past)(id) else {
+            let unknown = crate::admin::Error::Unknown { kind: "request", name: id.to_owned() };
+            return Err(Trouble::from(unknown));
+        };
+        Ok(super::past::told(&self.admin.snapshot.load_full(), &past))
     }
 
     pub(super) async fn can(&self, user: &str, given: &Circumstances) -> Result<Answer, Trouble> {
@@ -258,7 +268,8 @@ impl Desk<'_> {
         self.everybody(snapshot, |who| {
             let caller = Caller { principal: who, level: &asked.level, session: nobody() };
             let found = foresee(snapshot, route, Some(caller), &request, given.ip.is_some());
-            let opens = !matches!(found.verdict.as_str(), "deny" | "bad-request");
+            let found_out = found.otherwise.as_ref().unwrap_or(&found.verdict);
+            let opens = !matches!(found_out.as_str(), "deny" | "bad-request");
             opens.then(|| verdict(&found).to_owned())
         })
         .await

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::admin::{AuditSearch, LINK_LIFE, record_json};
-use crate::app::keys;
+use crate::app::{certificates, keys};
 use crate::domain::ids::Id as _;
 use crate::domain::{AuditId, Outcome, Span, Timestamp, UserId};
 use crate::proxy::{Condition, Sighting};
@@ -114,6 +114,7 @@ impl Desk<'_> {
             0 => upstreams.len().to_string(),
             count => format!("{}, {count} of them not well", upstreams.len()),
         };
+        let (certificates, aging) = certificates::words(&(controls.certificates)(), now);
         let mut answer = Answer::facts(&[
             ("server", if controls.started.is_some() { "running" } else { "not running" }.to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -123,12 +124,16 @@ impl Desk<'_> {
             ("configuration", (controls.config_state)()),
             ("routes", snapshot.routes().len().to_string()),
             ("upstreams", words),
+            ("certificates", certificates),
             ("sessions", live.to_string()),
             ("administrator", if set_up { "yes" } else { "none yet" }.to_owned()),
             ("audit_records_lost", admin.ledger.dropped().to_string()),
         ]);
         for name in snapshot.unresolved() {
             answer = answer.note(name.clone());
+        }
+        for note in aging {
+            answer = answer.note(note);
         }
         for Sighting { route, address, condition } in unwell() {
             answer = answer.note(format!("route {route}: {address} is {}", condition.as_str()));

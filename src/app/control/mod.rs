@@ -4,6 +4,7 @@ mod answer;
 mod command;
 mod decisions;
 mod house;
+mod past;
 mod people;
 mod providers;
 mod rights;
@@ -19,9 +20,10 @@ use std::sync::Arc;
 
 use crate::access::Authority;
 use crate::admin::Admin;
+use crate::crypto::certificate::Identity;
 use crate::domain::Timestamp;
 use crate::federation::Federation;
-use crate::proxy::Sighting;
+use crate::proxy::{Past, Sighting};
 use crate::signin::SignIn;
 
 pub use answer::{Answer, Exit, Once, Table};
@@ -34,6 +36,9 @@ use answer::Trouble;
 pub type Reloaded = Result<String, String>;
 /// Reads the configuration again.
 pub type Reload = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Reloaded> + Send>> + Send + Sync>;
+
+/// Finds a request that was made lately.
+pub type Remember = Box<dyn Fn(&str) -> Option<Past> + Send + Sync>;
 
 /// Everything that commands act on.
 pub struct Controls {
@@ -53,6 +58,10 @@ pub struct Controls {
     pub reload: Option<Reload>,
     /// How the configuration stands: `current`, or what was wrong with the last one.
     pub config_state: Box<dyn Fn() -> String + Send + Sync>,
+    /// What browsers are shown over TLS, the first for a host first.
+    pub certificates: Box<dyn Fn() -> Vec<Arc<Identity>> + Send + Sync>,
+    /// A request that was made lately, by its id, where something runs that remembers.
+    pub past: Remember,
     /// How upstreams are, where something runs that knows.
     pub upstreams: Box<dyn Fn() -> Vec<Sighting> + Send + Sync>,
 }
@@ -102,6 +111,7 @@ impl Desk<'_> {
             C::DeptEdit { place, name } => sent(self.dept_edit(&place, &name)).await,
             C::DeptList { tenant } => sent(self.dept_list(tenant)).await,
             C::Explain { user, url, given } => sent(self.explain(&user, &url, &given)).await,
+            C::ExplainRequest { id } => self.explain_request(&id),
             C::GroupCreate { tenant, slug } => sent(self.group_create(&tenant, &slug)).await,
             C::GroupDelete { group } => sent(self.group_delete(&group)).await,
             C::GroupJoin { group, user } => sent(self.group_join(&group, &user)).await,

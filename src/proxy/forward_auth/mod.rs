@@ -22,7 +22,7 @@ use super::meters::{Entry, Outcome};
 use super::navigation::{Wish, wish};
 use super::policy::{Known, Verdict, judge, who};
 use super::view::{Asked, View};
-use super::{Gate, own};
+use super::{Gate, own, upgrade};
 
 use original::{Original, Unclear};
 
@@ -104,7 +104,7 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
         Ok(asked) => asked,
         Err(unclear) => return not_clear(reply, entry, &unclear),
     };
-    entry.asks_about(asked.view.method, &asked.host, asked.target.path());
+    entry.asks_about(asked.view.method, asked.address, &asked.host, asked.target.path());
     entry.traced(&view);
     let again = asked.target.forwarded();
     reply.again = (reply.wish == Wish::Navigation).then_some(again.as_ref());
@@ -117,9 +117,9 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
 
     // Who asks. This may have to wait for the database, so the rest is decided on what is in force after it.
     let known = who(gate, &asked, now).await;
-    entry.session = known.record().map(|record| record.id);
     reply.now = gate.clock.now();
     let snapshot = gate.snapshot.load_full();
+    entry.is_of(&known, snapshot.version, reply.now);
 
     // What a client calls itself by another spelling of a name of ours would stand beside ours.
     if let Some(name) = misspelt(&snapshot, &view) {
@@ -142,12 +142,19 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
         return worked_on(reply, entry, words);
     }
 
+    // On whose behalf: browsers send cookies along whoever opens a WebSocket.
+    if upgrade::from_elsewhere(&view, route) {
+        entry.outcome = Outcome::Denied;
+        entry.because(upgrade::Refused::Origin.to_string());
+        return upgrade::Refused::Origin.answer(reply);
+    }
+
     // Whether they may.
     let verdict = judge(&snapshot, route, &known, &asked, reply.now);
     entry.decided();
     match verdict {
         Verdict::Pass(passage) => {
-            entry.rule = passage.rule();
+            entry.rule = Some(passage.rule());
             match grant::yes(reply, &passage, &snapshot, &asked) {
                 Ok(answer) => {
                     entry.outcome =
@@ -167,7 +174,10 @@ async fn decided(gate: &Gate, entry: &mut Entry, asker: Asker<'_>, view: View<'_
             // Asked a second time about one request: it is written down already.
             let told = view.single("cardea-decision").filter(|_| asker == Asker::NginxRefused);
             let (record, asked, denial) = (known.record(), &asked, &denial);
-            refuse(reply, &Refused { snapshot: &snapshot, route, record, asked, denial, told })
+            let refused = Refused { snapshot: &snapshot, route, record, asked, denial, told };
+            let answer = refuse(reply, &refused);
+            entry.refused(denial.code, &answer);
+            answer
         }
         Verdict::SignIn { .. } => {
             entry.outcome = Outcome::SignIn;
@@ -213,6 +223,7 @@ fn misspelt(snapshot: &Snapshot, view: &View<'_>) -> Option<String> {
 /// A question that does not say one thing. Nothing is allowed by it.
 fn not_clear(reply: Reply<'_>, entry: &mut Entry, unclear: &Unclear) -> Answer {
     entry.outcome = Outcome::BadRequest;
+    entry.because(unclear.to_string());
     if let Unclear::Field(name) = unclear {
         // The operator's to mend, or somebody's attempt who can reach this listener.
         tracing::warn!(field = name, "a proxy asked without saying once and plainly what about");

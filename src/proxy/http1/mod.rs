@@ -25,7 +25,7 @@ use super::handler::{self, Carrier, Ending, Unfit};
 use super::http2::PREFACE;
 use super::meters::{Entry, Outcome};
 use super::navigation::Wish;
-use super::open::Entrance;
+use super::open::{Entrance, Guard};
 use super::pipe::Pipe;
 use super::policy::{Head, Passage};
 use super::serve::{Door, MOST_HEAD, Thread, stopped};
@@ -221,7 +221,8 @@ impl Client {
         if !read.old && matches!(view.framing(), Ok(Length::Nothing)) && view.wants_websocket() {
             return After::Other;
         }
-        let mut entry = Entry::begin(&thread.meters, read.method, thread.request_id());
+        let (spoken, from) = (if read.old { "HTTP/1.0" } else { "HTTP/1.1" }, self.peer.address.ip());
+        let mut entry = Entry::begin(&thread.meters, read.method, spoken, from, thread.request_id());
         let door = self.door;
         let mut carrying = Carrying {
             thread,
@@ -248,7 +249,9 @@ impl Client {
     /// Answers what is no request, as far as it goes. The connection ends with it: what follows may be part of the same
     /// attempt.
     async fn refuse(&mut self, thread: &Thread, status: u16, detail: &str) {
-        let mut entry = Entry::begin(&thread.meters, "-", thread.request_id());
+        let from = self.peer.address.ip();
+        let mut entry = Entry::begin(&thread.meters, "-", "HTTP/1.1", from, thread.request_id());
+        entry.because(detail.to_owned());
         (entry.outcome, entry.status) = (Outcome::BadRequest, status);
         let gate = &*thread.gate;
         let id = entry.request_id;
@@ -356,6 +359,7 @@ impl Carrier for Carrying<'_> {
             }
             Err(Failure::Cut) if relay.status != 0 => {
                 entry.outcome = Outcome::Cut;
+                entry.because(relay.guard.as_ref().map_or("", Guard::why));
                 Ok(After::Break)
             }
             // Whoever takes nothing is not waited for a second time.

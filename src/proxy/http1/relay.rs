@@ -63,7 +63,7 @@ pub(super) struct Relay<'r, 'c> {
     /// What was waited for when the limit was set, and how much had moved then.
     timed: Option<(Turn, u64)>,
     /// Its place among what is open, once it is there: when the answer does not come in one go, or not at once.
-    guard: Option<Guard>,
+    pub(super) guard: Option<Guard>,
     /// The status that the client was told; 0 before.
     pub(super) status: u16,
     /// Bytes of the answer's body.
@@ -154,8 +154,8 @@ impl<'r, 'c> Relay<'r, 'c> {
                     && once_more(
                         &mut self.choice,
                         passage,
-                        &self.link,
-                        repeatable(head, self.carrying.length),
+                        (&self.link, &failure),
+                        repeatable(head, self.carrying.length, &failure),
                         self.carrying.thread.gate.clock.now(),
                     ) =>
             {

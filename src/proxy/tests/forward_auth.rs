@@ -724,3 +724,26 @@ fn a_guarded_route_is_answered_at_the_front_below_our_own_path_only() {
     );
     assert!(house.upstream.seen().is_empty());
 }
+
+#[test]
+fn proxy_14_a_websocket_is_opened_by_the_apps_own_pages_whoever_forwards_it() {
+    let house = guarded();
+    let (_, token) = house.signed_in(house.ada, "app.example");
+    let cookie = with(&token);
+    let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let ask = |by: &str, more: &[(&str, &str)]| {
+        let fields = [&[("cookie", cookie.as_str()), key], more].concat();
+        asked(&house, by, "GET", "app.example", "/chat", &fields).status
+    };
+    for by in ["nginx", "traefik", "caddy", "envoy"] {
+        assert_eq!(ask(by, &[("origin", "http://app.example")]), 200, "{by}");
+        assert_eq!(ask(by, &[]), 200, "{by}: a program");
+        for foreign in ["http://evil.example", "https://app.example", "null", "http://app.example.evil"] {
+            assert_eq!(ask(by, &[("origin", foreign)]), 403, "{by}: {foreign}");
+        }
+        assert_eq!(ask(by, &[("sec-fetch-mode", "websocket")]), 403, "{by}: a browser that hides where");
+    }
+    // What is no handshake is another matter: that is for the app.
+    let fields = [("cookie", cookie.as_str()), ("origin", "http://evil.example")];
+    assert_eq!(asked(&house, "caddy", "GET", "app.example", "/chat", &fields).status, 200);
+}

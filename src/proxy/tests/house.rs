@@ -31,7 +31,7 @@ use crate::domain::{
 };
 use crate::net::{Connectors, Dialer, Resolver, SystemResolver, system_authorities};
 use crate::proxy::{
-    ControlPlane, Crowd, Door, Entrance, Gate, Health, Portal, Refusals, Settings, bind, spawn_thread,
+    ControlPlane, Crowd, Door, Entrance, Gate, Health, Lately, Portal, Refusals, Settings, bind, spawn_thread,
 };
 use crate::session::{Sessions, Visit};
 use crate::store::grants::{Assignment, assign};
@@ -273,6 +273,7 @@ impl House {
                     })
                 }),
             ),
+            lately: Lately::default(),
             refusals: Refusals::default(),
             crowd: Crowd::default(),
             settings: plan.settings,

@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use super::house::{House, Plan, pause, reply, usual};
+use crate::crypto::certificate::{Authorities, Identity, Purpose, provider};
+use crate::crypto::development;
 use crate::domain::Span;
-use crate::proxy::{Front, Settings};
+use crate::net;
+use crate::proxy::{Door, Entrance, Front, Settings, bind, spawn_thread};
+use crate::sys::{Clock as _, SystemClock};
 
 const HOST: &str = "Host: app.example\r\n";
 
@@ -51,6 +55,13 @@ fn proxy_20_a_client_that_stops_in_its_body_is_not_waited_for() {
             let seen = ended.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
             assert!(!seen.ends_with("0\r\n\r\n"), "{front:?}: {seen}");
         }
+        // A call is told so in its own words: it was the client's time that ran out.
+        let mut client = house.connect();
+        let grpc = "Content-Type: application/grpc\r\nContent-Length: 10\r\n\r\nhello";
+        client.send(format!("POST /public/manual HTTP/1.1\r\n{HOST}{grpc}").as_bytes());
+        let answer = client.answer(false);
+        assert_eq!((answer.status, answer.field("grpc-status")), (408, Some("4")), "{front:?}");
+        ended.recv_timeout(std::time::Duration::from_secs(10)).unwrap();
         // Slow is no crime.
         house.upstream.say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
         let mut client = house.connect();
@@ -132,9 +143,8 @@ fn proxy_20_an_upstream_that_stops_in_its_answer_is_not_waited_for() {
     }
 }
 
-#[test]
-fn proxy_20_a_client_that_takes_nothing_is_not_waited_for() {
-    let house = hurried(Front::Strict, |_| {});
+/// Has the upstream send without end; what it sent, and a word when nobody takes any more.
+fn flood(house: &House) -> (Arc<AtomicUsize>, mpsc::Receiver<()>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let (count, (end, ended)) = (Arc::clone(&sent), mpsc::channel());
     house.upstream.behave(move |_, stream, _| {
@@ -147,10 +157,51 @@ fn proxy_20_a_client_that_takes_nothing_is_not_waited_for() {
         let _ = end.send(());
         false
     });
+    (sent, ended)
+}
+
+#[test]
+fn proxy_20_a_client_that_takes_nothing_is_not_waited_for() {
+    let house = hurried(Front::Strict, |_| {});
+    let (sent, ended) = flood(&house);
     let mut client = house.connect();
     client.send(format!("GET /public/x HTTP/1.1\r\n{HOST}\r\n").as_bytes());
     ended.recv_timeout(std::time::Duration::from_secs(20)).expect("it is cut");
     assert!(sent.load(Ordering::Relaxed) < 1_000_000_000);
+}
+
+/// Under TLS bytes wait in one place more.
+#[test]
+fn proxy_20_a_client_that_takes_nothing_over_tls_is_not_waited_for() {
+    for front in [Front::Strict, Front::Hyper] {
+        let house = hurried(front, |_| {});
+        let (sent, ended) = flood(&house);
+        let now = SystemClock::default().now();
+        let authority = development::authority(now).unwrap();
+        let minted = development::issue(&authority, &["app.example".to_owned()], now).unwrap();
+        let (chain, key) = (minted.certificate.as_bytes(), minted.key.expose().as_bytes());
+        let identity = Arc::new(Identity::parse(chain, key, Purpose::Server).unwrap());
+        let shown = Arc::new(net::Front::new(&[identity], &["http/1.1"], now).unwrap());
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // It ends with its sender.
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let door = vec![(Entrance::Tls(Door::Front, shown), listener)];
+        spawn_thread(Arc::clone(&house.gate), door, stopping, "tls").unwrap();
+
+        let roots = Authorities::parse(authority.certificate.as_bytes()).unwrap().roots();
+        let config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "app.example".try_into().unwrap();
+        let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut client = rustls::StreamOwned::new(session, TcpStream::connect(address).unwrap());
+        client.write_all(format!("GET /public/x HTTP/1.1\r\n{HOST}\r\n").as_bytes()).unwrap();
+        ended.recv_timeout(std::time::Duration::from_secs(20)).expect("it is cut");
+        assert!(sent.load(Ordering::Relaxed) < 1_000_000_000, "{front:?}");
+    }
 }
 
 #[test]

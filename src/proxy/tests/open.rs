@@ -102,6 +102,23 @@ fn sess_09_f22_an_open_answer_ends_with_its_session_and_no_other_does() {
 }
 
 #[test]
+fn proxy_17_an_open_answer_has_the_time_of_a_stop_when_its_app_is_worked_on() {
+    let house = House::new();
+    drip(&house);
+    let (_, token) = house.signed_in(house.ada, "app.example");
+    let (mut theirs, mut nobodys) =
+        (Stream::open(&house, "/open/x", &token), Stream::open(&house, "/public/x", &token));
+    let mut shut = usual(house.upstream.address);
+    shut.maintenance = Some("Back at 14:00.".to_owned());
+    house.reconfigure(&[shut]);
+    assert!(theirs.goes_on(1300) && nobodys.goes_on(100), "it may end by itself");
+    assert_eq!(house.ask("GET", "app.example", "/public/x", &[]).status, 503);
+    house.advance(house.gate.settings.grace);
+    assert!(theirs.ends() < BOUND);
+    assert!(nobodys.ends() < BOUND);
+}
+
+#[test]
 fn proxy_26_f21_an_open_answer_ends_with_the_role_and_a_change_of_others_touches_nobody() {
     let house = House::new();
     drip(&house);

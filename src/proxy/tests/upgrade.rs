@@ -427,6 +427,20 @@ fn proxy_17_f21_f22_a_websocket_ends_with_the_account_the_role_and_the_policy() 
     assert_eq!(ends(&mut open_one).0, Some(1008), "no WebSockets any more");
 }
 
+#[test]
+fn proxy_17_a_websocket_is_told_to_come_back_when_its_app_is_worked_on() {
+    let house = house();
+    let (_, token) = house.signed_in(house.ada, "app.example");
+    let (mut theirs, mut nobodys) = (open(&house, "/open/x", &token), open(&house, "/public/x", ""));
+    let mut shut = passing(usual(house.upstream.address), Span::minutes(5));
+    shut.maintenance = Some("Back at 14:00.".to_owned());
+    house.reconfigure(&[shut]);
+    for client in [&mut theirs, &mut nobodys] {
+        let (code, after) = ends(client);
+        assert!(code == Some(1012) && after < BOUND, "{code:?}, {after:?}");
+    }
+}
+
 fn end_all(house: &House, user: UserId, now: Timestamp) {
     house.runtime.block_on(async {
         let mut tx = house.db.begin().await.unwrap();

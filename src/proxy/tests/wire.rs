@@ -539,6 +539,18 @@ fn sess_15_proxy_19_what_passes_back() {
     }
     assert_eq!((answer.field("vary"), answer.field("x-kept")), (Some("Accept"), Some("1")));
     assert_eq!(answer.all("cache-control"), ["private, max-age=60"]);
+    // An upstream that has it end with the hop takes nothing away.
+    house.upstream.say(
+        "HTTP/1.1 200 OK\r\nconnection: cache-control, x-hop\r\nx-hop: 1\r\ncache-control: no-store\r\ncontent-length: 2\r\n\r\nok",
+    );
+    for path in ["/reports/x", "/public/x"] {
+        let answer = house.get(path, &token);
+        assert_eq!((answer.all("cache-control"), answer.field("x-hop")), (vec!["no-store"], None), "{path}");
+    }
+    house.upstream.say(
+        "HTTP/1.1 200 OK\r\nset-cookie: a=b; Path=/\r\nset-cookie: cardea=evil\r\ncache-control: public, max-age=60\r\n\
+         content-length: 2\r\n\r\nok",
+    );
     // Nobody's answer is the app's own business.
     let answer = house.get("/public/x", &token);
     assert_eq!(answer.all("cache-control"), ["public, max-age=60"]);

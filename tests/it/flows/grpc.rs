@@ -104,5 +104,12 @@ async fn proxy_01_proxy_17_grpc_passes_with_its_trailers_and_ends_with_the_sessi
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
     reporter.set_service_status("app", ServingStatus::Serving).await;
     assert_eq!(untouched.message().await.unwrap().unwrap().status, 1);
+
+    // The server is gone: worth another try, and no fault of the call's.
+    let nobody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    stage.reconfigured(&server.to_string(), &nobody.to_string()).await;
+    let gone = others.check(app()).await.unwrap_err();
+    assert_eq!(gone.code(), Code::Unavailable, "{gone:?}");
+    assert!(gone.message().contains("The app did not answer"), "{gone:?}");
     stage.demo.stop().await;
 }

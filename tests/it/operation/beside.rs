@@ -250,3 +250,28 @@ async fn whoever_follows_the_audit_log_misses_no_record_that_comes_late() {
     following.kill9();
     stage.demo.stop().await;
 }
+
+/// Threads share their addresses, so that two servers could as well: people would come to one or the other by chance.
+#[test]
+fn of_two_that_start_at_one_moment_one_serves() {
+    let first = Site::new(None);
+    let mut second = Site::new(None);
+    second.port = first.port;
+    let start = |site: &Site| {
+        site.write("");
+        Running::start(site.command("serve"))
+    };
+    let mut running = vec![start(&first), start(&second)];
+    let begun = std::time::Instant::now();
+    let ended = loop {
+        assert!(begun.elapsed() < std::time::Duration::from_mins(1), "both serve");
+        if let Some(ended) = running.iter_mut().position(Running::ended) {
+            break ended;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    running.remove(ended).line(&format!("cannot listen on 127.0.0.1:{}", first.port));
+    let mut winner = running.remove(0);
+    winner.line("ready");
+    assert!(winner.stop().success());
+}

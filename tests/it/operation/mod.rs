@@ -1,5 +1,6 @@
 //! What operators live through: power cuts, databases that go away, wrong files, restarts.
 
+mod access_log;
 mod beside;
 mod crash;
 mod metrics;

@@ -1,6 +1,7 @@
 //! TLS on both sides, with certificates minted in the test.
 
 mod development;
+mod expired;
 mod front;
 mod http2;
 mod multiplex;

@@ -92,10 +92,15 @@ async fn serve(
 ) {
     let mut builder = h2::server::Builder::new();
     let Ok(mut connection) = builder.max_concurrent_streams(streams).handshake(stream).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
         seen.lock().unwrap().push(request.clone());
+        let before = seen.lock().unwrap().iter().filter(|known| known.uri() == request.uri()).count();
+        if request.uri().path() == "/refused" && before == 1 {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            continue;
+        }
         if request.uri().path() == "/goodbye" {
             connection.abrupt_shutdown(h2::Reason::NO_ERROR);
             continue;
@@ -196,6 +201,27 @@ async fn get(world: &World, method: &str, path: &str) -> String {
         "{method} {path} HTTP/1.1\r\nHost: app.cardea.localhost\r\nX-Forwarded-For: 6.6.6.6\r\nConnection: close\r\n\r\n"
     );
     String::from_utf8_lossy(&raw(world, request.as_bytes()).await).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxy_01_what_an_upstream_refused_to_read_is_sent_once_more() {
+    let upstream = Upstream::open().await;
+    let world = World::plain(&upstream.route("")).await;
+    let refused = |query: &str| format!("/refused{query}");
+    // Also with a method that may change something: nothing can have come of it.
+    for (method, query) in [("POST", "?1"), ("DELETE", "?2"), ("GET", "?3")] {
+        let answer = get(&world, method, &refused(query)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{method}: {answer}");
+    }
+    assert_eq!(upstream.seen.lock().unwrap().len(), 6);
+    // But not what may have been done, nor what has a body that is gone.
+    let answer = get(&world, "POST", "/reset").await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    let body = "POST /refused?4 HTTP/1.1\r\nHost: app.cardea.localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    let answer = String::from_utf8_lossy(&raw(&world, body.as_bytes()).await).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    assert_eq!(upstream.seen.lock().unwrap().len(), 8);
+    world.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

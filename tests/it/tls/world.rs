@@ -120,7 +120,17 @@ impl World {
         Self::spoken("https", routes, files).await
     }
 
+    /// With a folder for the answers to authorities.
+    pub(crate) async fn answering(folder: &str, routes: &str) -> Self {
+        Self::serving("https", &format!("acme_challenges = \"{folder}\"\n"), routes, &[]).await
+    }
+
     async fn spoken(scheme: &str, routes: &str, files: &[(&str, &str)]) -> Self {
+        Self::serving(scheme, "", routes, files).await
+    }
+
+    /// With more about the server.
+    async fn serving(scheme: &str, server: &str, routes: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new();
         let place = |name: &str| folder.path().join(name);
@@ -142,7 +152,7 @@ impl World {
         };
         let text = format!(
             "[server]\npublic_url = \"{scheme}://access.cardea.localhost:{port}\"\nlisten = [\"127.0.0.1:{port}\"]\n\
-             {redirect}ops_listen = \"127.0.0.1:{ops}\"\nshutdown_grace = \"1s\"\n\
+             {redirect}{server}ops_listen = \"127.0.0.1:{ops}\"\nshutdown_grace = \"1s\"\n\
              data_threads = 1\n[storage]\nurl = \"sqlite:cardea.db\"\n[secrets]\nmaster_key = {{ file = \"master.key\" }}\n\
              [mfa]\nrequire = \"off\"\n{tls}{routes}"
         );
