@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use foldhash::fast::RandomState;
 
 use super::Record;
+use crate::access::Principal;
 use crate::domain::{Change, SessionId, UserId};
 
 type Digest = [u8; 32];
@@ -29,20 +30,24 @@ pub(super) struct Cache {
 
 #[derive(Default)]
 struct Index {
-    sessions: HashMap<SessionId, HashSet<Digest>>,
+    // Nearly every session has one or two.
+    sessions: HashMap<SessionId, Vec<Digest>>,
     users: HashMap<UserId, HashSet<SessionId>>,
+    /// Whom the records of each are about: one for all that were read alike.
+    people: HashMap<UserId, Weak<Principal>>,
 }
 
 impl Index {
     fn forget(&mut self, digest: &Digest, session: SessionId, user: UserId) {
         let Some(digests) = self.sessions.get_mut(&session) else { return };
-        digests.remove(digest);
+        digests.retain(|known| known != digest);
         if digests.is_empty() {
             self.sessions.remove(&session);
             if let Some(sessions) = self.users.get_mut(&user) {
                 sessions.remove(&session);
                 if sessions.is_empty() {
                     self.users.remove(&user);
+                    self.people.remove(&user);
                 }
             }
         }
@@ -67,6 +72,19 @@ impl Cache {
         self.shard(digest)?.read().ok()?.get(digest).map(Arc::clone)
     }
 
+    /// A person who was just read, or the same as another record has them: what is alike is in memory once.
+    pub(super) fn person(&self, read: Principal) -> Arc<Principal> {
+        let Ok(mut index) = self.index.write() else { return Arc::new(read) };
+        if let Some(known) = index.people.get(&read.user).and_then(Weak::upgrade)
+            && *known == read
+        {
+            return known;
+        }
+        let read = Arc::new(read);
+        index.people.insert(read.user, Arc::downgrade(&read));
+        read
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -85,7 +103,10 @@ impl Cache {
         {
             index.forget(&victim, dropped.id, dropped.principal.user);
         }
-        index.sessions.entry(record.id).or_default().insert(digest);
+        let digests = index.sessions.entry(record.id).or_insert_with(|| Vec::with_capacity(1));
+        if !digests.contains(&digest) {
+            digests.push(digest);
+        }
         index.users.entry(record.principal.user).or_default().insert(record.id);
         map.insert(digest, Arc::clone(record));
         true
@@ -108,6 +129,7 @@ impl Cache {
             let sessions: Vec<SessionId> = match change {
                 Change::Session(session) => vec![*session],
                 Change::Principal(user) | Change::SessionsOf(user) => {
+                    index.people.remove(user);
                     index.users.remove(user).unwrap_or_default().into_iter().collect()
                 }
                 Change::Keys | Change::Tree => Vec::new(),
@@ -142,9 +164,54 @@ impl Cache {
                 });
             }
         }
+        // Who was read and never kept.
+        index.people.retain(|_, person| person.strong_count() > 0);
     }
 
     pub(super) fn len(&self) -> usize {
         self.shards.iter().filter_map(|shard| shard.read().ok().map(|map| map.len())).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::chance::Seeded;
+    use crate::domain::{AccountKind, Status, Timestamp};
+
+    fn person(user: UserId, version: i64) -> Principal {
+        Principal {
+            user,
+            username: "grace".parse().unwrap(),
+            name: "Grace".parse().unwrap(),
+            email: None,
+            contact: None,
+            kind: AccountKind::User,
+            status: Status::Active,
+            must_change_password: false,
+            enrolled: false,
+            version,
+            memberships: Vec::new(),
+            groups: Vec::new(),
+            roles: Vec::new(),
+            permissions: Vec::new(),
+            role_demands_mfa: false,
+        }
+    }
+
+    #[test]
+    fn who_is_read_alike_is_in_memory_once_and_whoever_differs_is_somebody_else() {
+        let (cache, now) = (Cache::new(), Timestamp::from_millis(1_800_000_000_000));
+        let grace = UserId::mint(now, &Seeded::new(1));
+        let first = cache.person(person(grace, 1));
+        assert!(Arc::ptr_eq(&first, &cache.person(person(grace, 1))));
+        let changed = cache.person(person(grace, 2));
+        assert_eq!((first.version, changed.version), (1, 2));
+        assert!(Arc::ptr_eq(&changed, &cache.person(person(grace, 2))));
+        cache.apply(Some(&[Change::Principal(grace)]));
+        assert!(!Arc::ptr_eq(&changed, &cache.person(person(grace, 2))));
+        drop((first, changed));
+        cache.sweep(now);
+        assert!(cache.index.read().unwrap().people.is_empty(), "nobody has them any more");
     }
 }

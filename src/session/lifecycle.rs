@@ -232,7 +232,7 @@ impl Sessions {
             if !who.active() {
                 return Ok(None);
             }
-            let record = Arc::new(Record::new(&session, host, Arc::new(who)));
+            let record = Arc::new(Record::new(&session, host, self.cache.person(who)));
             if self.cache.keep(*digest, &record, generation) {
                 return Ok(Some(record));
             }
