@@ -286,6 +286,16 @@ fn tenant<W: Witness>(on: &mut Step<'_, '_, W>) {
             .note(|| Clause::new("tenant", Mark::Failed, format!("{slug} is suspended")).told(SUSPENDED));
         on.verdict.refuse("tenant-suspended", || SUSPENDED.into());
     }
+    let Some(provider) = &route.provider else { return };
+    let with_it = on.caller.level.first.oidc() == Some(provider.as_str());
+    on.witness.note(|| {
+        let words = if with_it { "signed in with" } else { "asks for a sign-in with" };
+        let who = if with_it { principal.username.as_str() } else { slug.as_str() };
+        Clause::new("tenant", Mark::prompt(with_it), format!("{who} {words} idp:{provider}"))
+    });
+    if !with_it {
+        on.verdict.prompt(Prompt::Again);
+    }
 }
 
 fn deny<W: Witness>(on: &mut Step<'_, '_, W>) {
@@ -377,6 +387,7 @@ fn lacking(allow: &[WhoIs]) -> String {
             Test::Department(_) | Test::Org(_) => {
                 who.text.split_once(':').map(|(_, place)| format!("a member of {place}"))
             }
+            Test::Provider(name) => Some(format!("signed in with {name}")),
             _ => None,
         })
         .collect();

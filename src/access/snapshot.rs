@@ -41,6 +41,8 @@ pub struct Rules {
     pub scheme: String,
     /// The port in addresses, if it is not the scheme's own.
     pub port: Option<u16>,
+    /// The identity provider that the people of a tenant sign in with, by the names of both.
+    pub required: HashMap<Slug, Slug>,
 }
 
 /// Everything decisions are made on.
@@ -55,6 +57,7 @@ pub struct Snapshot {
     departments: HashMap<DepartmentId, Department>,
     roles: HashMap<RoleId, Arc<Role>>,
     domains: HashMap<String, TenantId>,
+    required: HashMap<TenantId, Slug>,
     // Filled from the configuration alone: nobody can choose names that collide, so a quick hash does.
     hosts: HashMap<Box<str>, Vec<Arc<Route>>, RandomState>,
     routes: Vec<Arc<Route>>,
@@ -73,6 +76,8 @@ pub struct Route {
     pub tenant: Option<TenantId>,
     /// Where permissions must hold.
     pub place: Option<Place>,
+    /// The identity provider that its tenant demands.
+    pub provider: Option<Slug>,
     pub(super) rules: Vec<Rule>,
     pub(super) deny: Vec<WhoIs>,
     pub(super) require: Vec<HowIs>,
@@ -173,12 +178,17 @@ impl Snapshot {
             departments: tree.departments.into_iter().map(|d| (d.id, d)).collect(),
             roles: tree.roles.into_iter().map(|r| (r.id, Arc::new(r))).collect(),
             domains: tree.domains.into_iter().map(|(domain, id)| (domain.to_string(), id)).collect(),
+            required: HashMap::new(),
             hosts: HashMap::default(),
             routes: Vec::new(),
             managed: HashSet::default(),
             carriers: Vec::new(),
             unresolved: Vec::new(),
         };
+        let required = rules.required.iter();
+        let of = |slug: &Slug| snapshot.tenant_ids.get(slug).copied();
+        snapshot.required =
+            required.filter_map(|(tenant, provider)| Some((of(tenant)?, provider.clone()))).collect();
         for spec in routes {
             let mut compiler =
                 Compiler { snapshot: &snapshot, groups: &groups, rules, spec, unresolved: Vec::new() };
@@ -218,6 +228,13 @@ impl Snapshot {
     #[must_use]
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// Whether the policy of any route names somebody.
+    #[must_use]
+    pub fn names_user(&self, user: &Username) -> bool {
+        let mut whos = self.routes.iter().flat_map(|route| route.whos());
+        whos.any(|who| matches!(&who.test, Test::User(name) if name == user))
     }
 
     /// Whether any route has this host.
@@ -293,6 +310,18 @@ impl Snapshot {
     #[must_use]
     pub fn tenant_of_domain(&self, domain: &str) -> Option<TenantId> {
         self.domains.get(domain).copied()
+    }
+
+    /// The identity provider that the people of a tenant sign in with, if it demands one.
+    #[must_use]
+    pub fn provider_of(&self, tenant: TenantId) -> Option<&Slug> {
+        self.required.get(&tenant)
+    }
+
+    /// Whether any tenant demands a provider.
+    #[must_use]
+    pub fn demands_providers(&self) -> bool {
+        !self.required.is_empty()
     }
 
     /// Every organisation.
@@ -394,12 +423,26 @@ impl Route {
         Ok(chosen.and_then(|index| self.rules.get(index).map(|rule| (index, rule))))
     }
 
+    /// Everybody whom its policy names.
+    fn whos(&self) -> impl Iterator<Item = &WhoIs> {
+        self.rules.iter().flat_map(|rule| rule.allow.iter().chain(&rule.deny)).chain(&self.deny)
+    }
+
     /// Whether its policy names a group.
     #[must_use]
     pub fn names_group(&self, tenant: TenantId, group: &Slug) -> bool {
-        let lists = self.rules.iter().flat_map(|rule| rule.allow.iter().chain(&rule.deny));
-        let mut all = lists.chain(&self.deny);
-        all.any(|who| matches!(&who.test, Test::Group(of, name) if *of == tenant && name == group))
+        self.whos().any(|who| matches!(&who.test, Test::Group(of, name) if *of == tenant && name == group))
+    }
+
+    /// The one identity provider without which nobody passes here: what the tenant demands, or what the rule names alone.
+    #[must_use]
+    pub fn only_provider(&self, target: &Target<'_>, method: &str) -> Option<&Slug> {
+        let (_, rule) = self.rule(target, method).ok()??;
+        match (&self.provider, rule.allow.as_slice()) {
+            _ if rule.public => None,
+            (Some(provider), _) | (None, [WhoIs { test: Test::Provider(provider), .. }]) => Some(provider),
+            (None, _) => None,
+        }
     }
 
     /// Whether anybody may pass somewhere on it without signing in.
@@ -437,6 +480,7 @@ impl Compiler<'_> {
             origin: format!("{}://{}{port}", self.rules.scheme, spec.host),
             tenant,
             place,
+            provider: tenant.and_then(|tenant| self.snapshot.required.get(&tenant).cloned()),
             rules: spec.rules.iter().map(|rule| self.rule(rule, tenant, place)).collect(),
             deny: self.whos(&spec.deny, tenant, place, &spec.source.0, KEEPS_OUT),
             require: self.hows(&spec.require, &spec.source.0),

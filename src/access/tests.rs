@@ -393,7 +393,7 @@ fn rules() -> Rules {
         networks: [(slug("office"), vec!["10.0.0.0/8".parse().unwrap()])].into_iter().collect(),
         mfa: MfaRule::Optional,
         scheme: "https".into(),
-        port: None,
+        ..Rules::default()
     }
 }
 
@@ -546,5 +546,35 @@ fn tenant_14_a_deny_that_names_nothing_keeps_everybody_out_and_says_so() {
             assert_eq!(explained.verdict, "allow", "what lets nobody in takes nothing from the others");
             assert!(said.contains(text) && said.ends_with("it lets nobody in"), "{said}");
         }
+    }
+}
+
+#[test]
+fn a_tenant_s_provider_is_demanded_on_its_routes_alone_and_the_explanation_says_so() {
+    let rules = Rules { required: [(slug("acme"), slug("corp"))].into(), ..rules() };
+    for (tenant, first, expected) in [
+        (Some(0), "pwd", "sign-in"),
+        (Some(0), "oidc:corp", "allow"),
+        (Some(0), "oidc:corp2", "sign-in"),
+        (Some(0), "saml:corp", "sign-in"),
+        (Some(1), "pwd", "allow"),
+        (None, "pwd", "allow"),
+    ] {
+        let world = World { tenant, member: vec![0, 1], ..nobody_in_particular() };
+        let route = world.route();
+        let snapshot = Snapshot::compile(1, tree(None, None), std::slice::from_ref(&route), &rules);
+        let level = Level { first: first.to_owned().try_into().unwrap(), ..world.level() };
+        let principal = world.principal();
+        let caller = Some(Caller { principal: &principal, level: &level, session: id::<SessionId>(7) });
+        let target = Target::parse("/").unwrap();
+        let request =
+            Request { target: &target, method: "GET", address: "10.0.0.1".parse().unwrap(), now: NOW };
+        let compiled = snapshot.locate("reports.example.com", &target).unwrap();
+        assert_eq!(word(&decide(&snapshot, compiled, caller, &request)), expected, "{tenant:?} {first}");
+        let explained = explain(&snapshot, compiled, caller, &request);
+        assert_eq!(explained.verdict, expected, "{explained}");
+        let said = explained.to_string().contains("asks for a sign-in with idp:corp");
+        assert_eq!(said, expected == "sign-in", "{explained}");
+        assert_eq!(compiled.only_provider(&target, "GET"), (tenant == Some(0)).then_some(&slug("corp")));
     }
 }

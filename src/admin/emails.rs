@@ -6,7 +6,7 @@
 use crate::access::Snapshot;
 use crate::domain::{EmailAddress, Hostname, Outcome, User, UserId};
 use crate::store::memberships::{self, Membership};
-use crate::store::users;
+use crate::store::{identities, users};
 
 use super::Error;
 use super::work::Work;
@@ -49,8 +49,11 @@ impl Work<'_> {
     pub(super) async fn judge_again(&mut self, id: UserId) -> Result<Option<Regained>, Error> {
         let Some(mut user) = users::by_id(&mut self.tx, id).await? else { return Ok(None) };
         let memberships = memberships::of(&mut self.tx, id).await?;
+        // What only a provider has said is vouched for by nobody who moves people and domains about.
+        let claimed = identities::claimed(&mut self.tx, id).await?;
+        let hearsay = !user.email_verified && claimed.is_some() && claimed == user.email;
         let signs_in = match self.judge_email(user.email.as_ref(), &memberships, id).await {
-            Ok(signs_in) => signs_in,
+            Ok(signs_in) => signs_in && !hearsay,
             // Whoever signed in with it first keeps it; for the other it stays an address to write to.
             Err(Error::EmailTaken(_)) => false,
             Err(error) => return Err(error),

@@ -8,12 +8,22 @@ use crate::store::providers;
 use super::work::Work;
 use super::{Admin, Error};
 
+/// What whoever tries or switches a provider must hold.
+const RIGHT: &str = "idps:write";
+
 impl Admin {
     /// The providers that are switched off, and why.
     pub async fn stopped_providers(&self, by: &Authority) -> Result<Vec<(String, Suspension)>, Error> {
         let mut look = self.look(by).await?;
         let all = providers::stopped(&mut look.conn, look.now).await?;
         Ok(all)
+    }
+
+    /// Asks whether somebody may try a provider: requests go out to it, and what it answers is shown.
+    pub async fn may_try_provider(&self, by: &Authority, tenant: Option<&Slug>) -> Result<(), Error> {
+        let look = self.look(by).await?;
+        let tenant = tenant.and_then(|slug| look.tree.tenant_named(slug)).map(|tenant| tenant.id);
+        look.who.demand(RIGHT, tenant.map_or(Place::Global, Place::Tenant))
     }
 
     /// Switches a provider off, perhaps until a moment: nobody signs in with it, also who has begun to. Sessions stay.
@@ -46,7 +56,7 @@ impl Admin {
 fn may(work: &mut Work<'_>, provider: &Slug, tenant: Option<&Slug>) -> Result<(), Error> {
     let tenant = tenant.and_then(|slug| work.tree.tenant_named(slug)).map(|tenant| tenant.id);
     work.about("provider", provider, tenant);
-    work.who.demand("idps:write", tenant.map_or(Place::Global, Place::Tenant))
+    work.who.demand(RIGHT, tenant.map_or(Place::Global, Place::Tenant))
 }
 
 async fn stop(

@@ -482,6 +482,7 @@ async fn change(work: &mut Work<'_>, id: UserId, edit: &Edit) -> Result<(), Erro
         event = event.with("email_before", words(&user.email)).with("email", words(email));
         user.email.clone_from(email);
         user.email_verified = work.judge_email(email.as_ref(), &person.memberships, id).await?;
+        identities::unclaim(&mut work.tx, id).await?;
     }
     if let Some(kind) = edit.kind {
         if kind == AccountKind::User {
@@ -494,6 +495,12 @@ async fn change(work: &mut Work<'_>, id: UserId, edit: &Edit) -> Result<(), Erro
         return Ok(());
     }
     users::edit(&mut work.tx, &user).await?;
+    // Nobody becomes an administrator within a session that a provider's word may have begun.
+    let rises = user.kind == AccountKind::Admin && person.user.kind == AccountKind::User;
+    if rises && !identities::of(&mut work.tx, id).await?.is_empty() {
+        let ended = work.end_sessions(id, None, "became an administrator").await?;
+        event = event.with("sessions_ended", ended);
+    }
     work.record(event).await
 }
 
@@ -543,6 +550,7 @@ async fn delete(work: &mut Work<'_>, id: UserId) -> Result<(), Error> {
     credentials::drop_password(tx, id).await?;
     credentials::drop_factors(tx, id).await?;
     identities::drop_of(tx, id).await?;
+    identities::unclaim(tx, id).await?;
     for purpose in [Purpose::Password, Purpose::Enrolment] {
         links::void(tx, purpose, Some(id), work.now).await?;
     }

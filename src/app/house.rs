@@ -103,6 +103,7 @@ impl House {
             hashing: hashing.clone(),
             federation,
             logouts: signin::Strangers::default(),
+            traffic: signin::Traffic::default(),
             settings: signin_settings(settings),
         });
         let web = Web {
@@ -195,6 +196,7 @@ fn signin_settings(settings: &config::Settings) -> signin::Settings {
         lockout_after: i64::from(lockout.after),
         lockout_delay: lockout.delay,
         lockout_limit: lockout.limit,
+        federated_failures: i64::from(lockout.federated),
         issuer: settings.brand.name.clone(),
         portal_host: settings.server.public_url.host.to_string(),
         portal_origin: settings.server.public_url.origin(),

@@ -42,7 +42,13 @@ pub fn storage_words(url: &StorageUrl) -> String {
 
 /// What decisions are told besides routes.
 #[must_use]
-pub fn rules(settings: &Settings) -> Rules {
+pub fn rules(loaded: &Loaded) -> Rules {
+    let settings = &loaded.settings;
+    let required = loaded
+        .objects
+        .tenants
+        .iter()
+        .filter_map(|tenant| Some((tenant.slug.clone(), tenant.require_idp.clone()?)));
     Rules {
         networks: settings.networks.iter().map(|(name, nets)| (name.clone(), nets.clone())).collect(),
         mfa: match settings.mfa.require {
@@ -53,6 +59,7 @@ pub fn rules(settings: &Settings) -> Rules {
         },
         scheme: settings.server.public_url.scheme.as_str().to_owned(),
         port: settings.server.public_url.port,
+        required: required.collect(),
     }
 }
 
@@ -95,7 +102,7 @@ impl Local {
         };
         admin.apply_objects(&objects::declared(&loaded.objects)).await?;
         let tree = tree::load(&mut db.read().await?).await?;
-        admin.snapshot.store(Arc::new(Snapshot::compile(1, tree, &loaded.objects.routes, &rules(settings))));
+        admin.snapshot.store(Arc::new(Snapshot::compile(1, tree, &loaded.objects.routes, &rules(loaded))));
         let controls = Controls {
             admin: Arc::new(admin),
             federation: house::federation(loaded),

@@ -55,7 +55,7 @@ impl ConfigState {
 /// What a configuration contributes to decisions.
 #[must_use]
 pub(super) fn policy(loaded: &Loaded) -> Policy {
-    Policy { routes: loaded.objects.routes.clone(), rules: local::rules(&loaded.settings) }
+    Policy { routes: loaded.objects.routes.clone(), rules: local::rules(loaded) }
 }
 
 /// Settings that a running program cannot take over, by name.

@@ -271,6 +271,7 @@ fn implicit() -> Option<FileTenant> {
         domains: Vec::new(),
         plan: None,
         mfa_required: false,
+        require_idp: None,
         orgs: Vec::new(),
     })
 }
@@ -298,10 +299,40 @@ fn tenants(root: &raw::Root, desk: &mut Desk<'_>) -> Vec<FileTenant> {
             domains: raw.domains.iter().map(|domain| domain.value.clone()).collect(),
             plan: raw.plan.0.as_ref().map(|plan| plan.value.0.clone()),
             mfa_required: raw.mfa_required.value,
+            require_idp: required(raw, root, desk),
             orgs: orgs(raw, desk),
         });
     }
     all
+}
+
+/// The provider that a tenant demands: one that there is, and that can bring its people in.
+fn required(tenant: &raw::Tenant, root: &raw::Root, desk: &mut Desk<'_>) -> Option<Slug> {
+    let written = tenant.require_idp.0.as_ref()?;
+    let found = root.idp.iter().find(|idp| idp.name.value == written.value);
+    let foreign = |idp: &raw::Idp| idp.tenant.0.as_ref().is_some_and(|it| it.value != tenant.slug.value);
+    match found {
+        Some(idp) if foreign(idp) => {
+            desk.fault(
+                Code::OutsideTenant,
+                written.spot,
+                format!("the provider \"{}\" belongs to another tenant", written.value),
+            )
+            .help("nobody of this tenant would come in; name one of its own, or one of everybody");
+        }
+        Some(_) => {}
+        None if desk.torn.contains("idp") => {}
+        None => {
+            desk.fault(
+                Code::Contradiction,
+                written.spot,
+                format!("there is no identity provider \"{}\"", written.value),
+            )
+            .label("nobody of the tenant would come in")
+            .help("add [[idp]] with that name, or leave require_idp out");
+        }
+    }
+    Some(written.value.clone())
 }
 
 fn orgs(tenant: &raw::Tenant, desk: &mut Desk<'_>) -> Vec<FileOrg> {

@@ -320,6 +320,7 @@ fn sign_in(raw: &raw::SignIn, desk: &mut Desk<'_>) -> Option<SignIn> {
     let lockout = raw.lockout.0.as_ref()?;
     within(desk, "sign_in.password_policy.min_length", &policy.min_length, &8, &128);
     within(desk, "sign_in.lockout.after", &lockout.after, &1, &100);
+    within(desk, "sign_in.lockout.federated", &lockout.federated, &1, &10_000);
     within(desk, "sign_in.lockout.delay", &lockout.delay, &Span::millis(100), &Span::hours(24));
     within(desk, "sign_in.lockout.limit", &lockout.limit, &Span::millis(100), &Span::hours(24));
     if lockout.delay.value > lockout.limit.value {
@@ -340,6 +341,7 @@ fn sign_in(raw: &raw::SignIn, desk: &mut Desk<'_>) -> Option<SignIn> {
             after: lockout.after.value,
             delay: lockout.delay.value,
             limit: lockout.limit.value,
+            federated: lockout.federated.value,
         },
         default_landing: raw.default_landing.value.clone(),
     })

@@ -36,6 +36,8 @@ pub struct FileTenant {
     pub plan: Option<String>,
     /// Whether every member must use a second factor.
     pub mfa_required: bool,
+    /// The identity provider that its people sign in with.
+    pub require_idp: Option<Slug>,
     /// Its organisations.
     pub orgs: Vec<FileOrg>,
 }

@@ -95,6 +95,7 @@ fn provider(
     let words = |list: &[Written<String>]| list.iter().map(|word| word.value.clone()).collect::<Vec<_>>();
     let claim = |written: &Written<String>| ClaimPath(written.value.clone());
     let attributes = raw.attributes.0.as_ref()?;
+    addresses(raw, attributes, desk);
     Some(Provider {
         source: desk.written(raw),
         name: name.clone(),
@@ -116,6 +117,7 @@ fn provider(
             name: claim(&attributes.name),
             username: claim(&attributes.username),
         },
+        verified_claims: raw.verified_claims.iter().map(claim).collect(),
         rules,
         trust_amr: words(&raw.trust_mfa),
         trust_acr: words(&raw.trust_acr),
@@ -239,6 +241,33 @@ fn domains(raw: &raw::Idp, catalogue: &Catalogue, desk: &mut Desk<'_>) {
     if raw.authoritative.value && raw.domains.is_empty() {
         desk.fault(Code::Contradiction, raw.authoritative.spot, "the provider speaks for no addresses")
             .help("write domains = [\"…\"]: those whose verified addresses it may vouch for");
+    }
+}
+
+/// A provider speaks for addresses that it has verified: in `email` it says so itself, of another claim the file must.
+fn addresses(raw: &raw::Idp, attributes: &raw::IdpAttributes, desk: &mut Desk<'_>) {
+    for claim in raw.verified_claims.iter().filter(|claim| claim.value == "email") {
+        desk.fault(
+            Code::Contradiction,
+            claim.spot,
+            "whether `email` is verified, the provider says in each sign-in",
+        )
+        .label("in email_verified, which counts alone")
+        .help("leave it out here; have the provider send email_verified");
+    }
+    let email = &attributes.email;
+    let said = email.value == "email" || raw.verified_claims.iter().any(|claim| claim.value == email.value);
+    if raw.authoritative.value && !said {
+        desk.fault(
+            Code::Contradiction,
+            email.spot,
+            format!("nobody says that the addresses in \"{}\" are verified", email.value),
+        )
+        .label("whoever can write it there would become whoever has the address here")
+        .help(format!(
+            "if only administrators of the directory can: verified_claims = [\"{}\"]; else use the claim email",
+            email.value
+        ));
     }
 }
 

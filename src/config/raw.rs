@@ -191,6 +191,8 @@ section! {
         delay: Written<Span> = "1m",
         /// The longest delay.
         limit: Written<Span> = "30m",
+        /// Sign-ins through an identity provider that may fail within an hour, from one address, before it must wait as well.
+        federated: Written<u32> = 30,
     }
 }
 
@@ -226,6 +228,9 @@ section! {
         plan: Maybe<Written<Label>>,
         /// Whether every member must use a second factor.
         mfa_required: Written<bool> = false,
+        /// The identity provider that its people sign in with. Passwords and other providers then bring none of them in, and open
+        /// none of its apps; only administrators with an authenticator still come in with their password, to set things right.
+        require_idp: Maybe<Written<Slug>>,
         /// Its organisations.
         org: Vec<Org> = [],
     }
@@ -349,6 +354,9 @@ section! {
         /// follow the provider; `link-only`, nobody new; `off`, only who is known already.
         provision: Written<Provision> = "create",
         attributes: Maybe<IdpAttributes> = {},
+        /// Claims besides `email` whose addresses the provider verifies before it says them, such as the `upn` of a directory that
+        /// only administrators write to. Addresses in other claims count only if `email_verified` speaks of them.
+        verified_claims: Vec<Written<String>> = [],
         /// What claims give. All that match add up; at each sign-in they replace what was given by them before.
         rule: Vec<IdpRule> = [],
         /// Values of `amr` that count as the second factor. Otherwise Cardea asks for its own.
@@ -372,7 +380,7 @@ section! {
 section! {
     /// Which claim is which attribute: a name, or names with dots between for claims inside one another.
     IdpAttributes {
-        /// The address. It counts as verified only with `email_verified`.
+        /// The address. It counts as verified only with `email_verified`, or if `verified_claims` has the claim.
         email: Written<String> = "email",
         /// How the person is called.
         name: Written<String> = "name",
@@ -384,7 +392,7 @@ section! {
 section! {
     /// What a claim gives.
     IdpRule {
-        /// The claim: a name, or names with dots between. `email` counts only if it is verified.
+        /// The claim: a name, or names with dots between. An address in it counts only if it is verified.
         claim: Written<String>,
         /// It is this, or a list that has this; without `has` and `ends_with` it need only be there.
         has: Maybe<Written<String>>,
@@ -443,7 +451,7 @@ section! {
         /// The place at which permissions must hold; by default the tenant.
         at: Maybe<Written<PlacePath>>,
         /// Who may pass, any one of these: `signed-in`, `user:NAME`, `group:NAME`, `role:NAME`, `role:NAME@PLACE`,
-        /// `tenant:NAME`, `org:PLACE`, `dept:PLACE`, `domain:NAME`.
+        /// `tenant:NAME`, `org:PLACE`, `dept:PLACE`, `domain:NAME`, `idp:NAME` for whoever signed in with that provider.
         allow: Maybe<Vec<Written<Who>>>,
         /// The permission that is needed: `resource:action`, perhaps `@PLACE`. With `allow`, both must hold.
         needs: Maybe<Written<Needs>>,

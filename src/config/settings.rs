@@ -255,6 +255,8 @@ pub struct Lockout {
     pub delay: Span,
     /// The longest delay.
     pub limit: Span,
+    /// Sign-ins through a provider that may fail within an hour, from one address.
+    pub federated: u32,
 }
 
 /// Where a sign-in without a target ends.

@@ -123,6 +123,13 @@ fn provider(issuer: &str, text: &str) -> String {
 }
 
 /// The same after a server: what follows begins in line 8.
+/// A provider that speaks for a domain of its tenant's.
+fn owned(text: &str) -> House {
+    let text = format!("domains = [\"acme.example\"]\nauthoritative = true\n{text}");
+    let tenant = "[[tenant]]\nslug = \"acme\"\ndomains = [\"acme.example\"]\n";
+    with(&format!("{tenant}{}", provider("https://idp.example.com", &text)))
+}
+
 fn idp(text: &str) -> House {
     with(&provider("https://idp.example.com", text))
 }
@@ -177,6 +184,11 @@ fn cases_of_files_and_values() -> Cases {
         ("provider without openid", idp("scopes = [\"email\"]\n"), vec![("E0310", 3)]),
         ("provider for a stranger's domain", idp("domains = [\"acme.example\"]\n"), vec![("E0215", 8)]),
         ("provider that speaks for nobody", idp("authoritative = true\n"), vec![("E0310", 8)]),
+        ("addresses in a claim that nobody verifies", owned("attributes = { email = \"upn\" }\n"), vec![("E0310", 13)]),
+        ("addresses in a claim that the file answers for", owned("attributes = { email = \"upn\" }\nverified_claims = [\"upn\"]\n"), vec![]),
+        ("the claim email, which the provider answers for", owned("verified_claims = [\"email\"]\n"), vec![("E0310", 13)]),
+        ("required provider that there is not", with("[[tenant]]\nslug = \"acme\"\nrequire_idp = \"corp\"\n"), vec![("E0310", 5)]),
+        ("required provider of another tenant", with(&format!("[[tenant]]\nslug = \"acme\"\nrequire_idp = \"corp\"\n[[tenant]]\nslug = \"other\"\n{}", provider("https://idp.example.com", "tenant = \"other\"\n"))), vec![("E0215", 5)]),
         ("provider with HMAC", idp("algorithms = [\"HS256\"]\n"), vec![("E0301", 8)]),
         ("public client with a secret", idp("client_secret = \"x\"\n"), vec![("E0310", 8)]),
         ("key of our own that is missing", with("[[idp]]\nname = \"x\"\nissuer = \"https://a.example\"\nclient_id = \"x\"\nclient_auth = \"private_key_jwt\"\n"), vec![("E0107", 3)]),
@@ -577,7 +589,8 @@ fn the_smallest_has_every_default() {
     assert_eq!(log, Log { level: "info".to_owned(), format: LogFormat::Json });
     assert_eq!(session, SessionLimits { idle: Span::hours(8), absolute: Span::hours(24), per_user: 10 });
     assert_eq!(sign_in.password, PasswordPolicy { min_length: 12, check_common: true });
-    assert_eq!(sign_in.lockout, Lockout { after: 8, delay: Span::minutes(1), limit: Span::minutes(30) });
+    let (delay, limit) = (Span::minutes(1), Span::minutes(30));
+    assert_eq!(sign_in.lockout, Lockout { after: 8, delay, limit, federated: 30 });
     assert_eq!(sign_in.default_landing, Landing::Apps);
     assert_eq!(mfa, Mfa { require: MfaRequire::Admins, recovery: true });
     assert!(networks.is_empty() && bootstrap.is_none());

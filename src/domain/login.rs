@@ -18,6 +18,9 @@ pub enum Stage {
     Arrived {
         /// Which provider.
         provider: Slug,
+        /// The source from which the sign-in was begun; what fails counts against it.
+        #[serde(default)]
+        from: String,
     },
     /// The browser was sent to an identity provider. Nothing is proven.
     Away {
@@ -25,6 +28,9 @@ pub enum Stage {
         provider: Slug,
         /// How long ago the person may have signed in there, if that was asked.
         max_age: Option<Span>,
+        /// The source from which the sign-in was begun; what fails counts against it.
+        #[serde(default)]
+        from: String,
     },
     /// Somebody said who they are. Nothing is proven.
     Named {
@@ -57,6 +63,11 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "purpose", rename_all = "lowercase")]
 pub enum Purpose {
+    /// Somebody is signed in, and ties an identity at a provider to the account.
+    Link {
+        /// The session of the account.
+        session: SessionId,
+    },
     /// Nobody is signed in.
     SignIn,
     /// Somebody is, and must prove more or again. The proof must come from the same person.

@@ -59,7 +59,7 @@ impl Who {
                     Err(BadText("there is no word for everybody; write `public = true` in a rule of its own"))
                 }
                 _ => Err(BadText(
-                    "who is written signed-in, user:NAME, group:NAME, role:NAME, tenant:NAME, org:PLACE, dept:PLACE or domain:NAME",
+                    "who is written signed-in, user:NAME, group:NAME, role:NAME, tenant:NAME, org:PLACE, dept:PLACE, domain:NAME or idp:NAME",
                 )),
             };
         };
@@ -90,7 +90,7 @@ impl Who {
             "tenant" => Slug::parse(rest).map(Who::Tenant),
             "user" => Username::parse(rest).map(Who::User),
             _ => Err(BadText(
-                "who begins with user:, group:, role:, tenant:, org:, dept: or domain:, or is signed-in",
+                "who begins with user:, group:, role:, tenant:, org:, dept:, domain: or idp:, or is signed-in",
             )),
         }
     }

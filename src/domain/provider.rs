@@ -46,6 +46,8 @@ pub struct Provider {
     pub provision: Provision,
     /// Which claim is which of our attributes.
     pub attributes: Attributes,
+    /// Claims whose addresses the provider has verified before it says them. Of `email` only `email_verified` says that.
+    pub verified_claims: Vec<ClaimPath>,
     /// What claims give. All that match add up.
     pub rules: Vec<Rule>,
     /// Values of `amr` that count as a second factor (RFC 8176).
@@ -221,10 +223,10 @@ impl ClaimPath {
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    /// The claim as text.
+    /// The claim as text. A text with control characters is none: nobody is called so, and it would pass for another.
     #[must_use]
     pub fn text<'c>(&self, claims: &'c Claims) -> Option<&'c str> {
-        self.find(claims).and_then(Value::as_str)
+        self.find(claims).and_then(Value::as_str).filter(|text| plain(text))
     }
 
     /// The name of the claim that it begins at.
@@ -291,7 +293,7 @@ impl Provider {
     #[must_use]
     pub fn gains(&self, claims: &Claims) -> Vec<Gain> {
         let mut gains = Vec::new();
-        for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.matches(claims)) {
+        for (index, rule) in self.rules.iter().enumerate().filter(|(_, rule)| self.applies(rule, claims)) {
             let origin = format!("rule {} of {} ({})", index + 1, self.name, rule.source);
             let mut give = |what, at: &Option<PlacePath>| {
                 gains.push(Gain { what, at: at.clone(), origin: origin.clone() });
@@ -307,6 +309,40 @@ impl Provider {
             }
         }
         gains
+    }
+
+    /// Whether a rule applies. An address that the provider has not verified proves nothing, whatever claim it is in
+    /// (`OIDC-23`): people may be able to write it themselves.
+    fn applies(&self, rule: &Rule, claims: &Claims) -> bool {
+        let Some(value) = rule.claim.find(claims) else { return false };
+        let of_addresses = rule.claim.0 == "email"
+            || rule.claim == self.attributes.email
+            || matches!(&rule.test, Test::EndsWith(end) if end.contains('@'));
+        // In a list, a text with an @ may be the name of a group.
+        let address = |text: &str| of_addresses || (!value.is_array() && text.contains('@'));
+        let counts = |text: &str| !address(text) || self.has_verified(&rule.claim, text, claims);
+        match &rule.test {
+            Test::EndsWith(end) => any_text(value, |text| text.ends_with(end.as_str()) && counts(text)),
+            Test::Has(wanted) => any_text(value, |text| text == wanted && counts(text)),
+            Test::Present => match value {
+                Value::Null | Value::Bool(false) => false,
+                Value::String(text) => plain(text) && counts(text),
+                _ => !of_addresses || any_text(value, counts),
+            },
+        }
+    }
+
+    /// Whether the provider has verified an address that it says in a claim. `email_verified` speaks of the address in `email`,
+    /// wherever that stands, and of no other; a `false` there is never outvoted.
+    #[must_use]
+    pub fn has_verified(&self, claim: &ClaimPath, text: &str, claims: &Claims) -> bool {
+        let flag = claims.get("email_verified");
+        let of_it =
+            claims.get("email").and_then(Value::as_str).is_some_and(|it| it.eq_ignore_ascii_case(text));
+        match flag.filter(|_| of_it) {
+            Some(flag) => *flag == Value::Bool(true),
+            None => claim.0 != "email" && self.verified_claims.contains(claim),
+        }
     }
 
     /// Every claim that attributes and rules look at.
@@ -326,26 +362,15 @@ impl Provider {
     }
 }
 
-impl Rule {
-    /// Whether it applies. An address that the provider has not verified proves nothing (`OIDC-23`).
-    #[must_use]
-    pub fn matches(&self, claims: &Claims) -> bool {
-        if self.claim.0 == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
-            return false;
-        }
-        let Some(value) = self.claim.find(claims) else { return false };
-        match &self.test {
-            Test::EndsWith(end) => any_text(value, |text| text.ends_with(end.as_str())),
-            Test::Has(wanted) => any_text(value, |text| text == wanted),
-            Test::Present => !matches!(value, Value::Null | Value::Bool(false)),
-        }
-    }
+/// Whether a text is free of control characters.
+fn plain(text: &str) -> bool {
+    !text.chars().any(char::is_control)
 }
 
 /// Whether a claim, or one entry of a list, passes as text. Numbers and flags are what JSON writes for them.
 fn any_text(value: &Value, test: impl Fn(&str) -> bool) -> bool {
     let one = |value: &Value| match value {
-        Value::String(text) => test(text),
+        Value::String(text) => plain(text) && test(text),
         Value::Number(_) | Value::Bool(_) => test(&value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
@@ -356,7 +381,7 @@ fn any_text(value: &Value, test: impl Fn(&str) -> bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn claims(text: &str) -> Claims {
@@ -386,7 +411,8 @@ mod tests {
             .collect()
     }
 
-    fn provider(rules: Vec<Rule>) -> Provider {
+    /// One for tests, here and above.
+    pub(crate) fn provider(rules: Vec<Rule>) -> Provider {
         let path = |text: &str| ClaimPath(text.into());
         Provider {
             source: Source("cardea.toml:1".into()),
@@ -405,6 +431,7 @@ mod tests {
             authoritative: false,
             provision: Provision::Create,
             attributes: Attributes { email: path("email"), name: path("name"), username: path("name") },
+            verified_claims: vec![path("upn")],
             rules,
             trust_amr: vec!["mfa".into()],
             trust_acr: vec!["https://refeds.org/profile/mfa".into()],
@@ -441,6 +468,74 @@ mod tests {
             assert_eq!(roles(&provider, &text).len(), given, "{verified}");
         }
         assert!(roles(&provider, r#"{"email":"a@acme.example"}"#).is_empty());
+    }
+
+    #[test]
+    fn oidc_23_no_claim_passes_off_an_address_that_is_not_verified() {
+        let end = || Test::EndsWith("@acme.example".into());
+        let has = || Test::Has("a@acme.example".into());
+        let given = |claim: &str, test: Test, text: &str| {
+            !roles(&provider(vec![rule(claim, test, &["staff"])]), text).is_empty()
+        };
+        for (claim, test, text, gives) in [
+            ("mail", end(), r#"{"mail":"a@acme.example"}"#, false),
+            ("mail", end(), r#"{"mail":["x@b.example","a@acme.example"]}"#, false),
+            ("mail", has(), r#"{"mail":"a@acme.example","email_verified":true}"#, false),
+            ("mail", Test::Present, r#"{"mail":"a@acme.example"}"#, false),
+            (
+                "preferred_username",
+                Test::EndsWith("acme.example".into()),
+                r#"{"preferred_username":"a@acme.example"}"#,
+                false,
+            ),
+            // The address that the flag is about, under another name.
+            (
+                "mail",
+                end(),
+                r#"{"mail":"a@acme.example","email":"A@acme.example","email_verified":true}"#,
+                true,
+            ),
+            (
+                "mail",
+                end(),
+                r#"{"mail":"a@acme.example","email":"b@acme.example","email_verified":true}"#,
+                false,
+            ),
+            // Claims that the operator says are verified, and no word of the provider against it.
+            ("upn", end(), r#"{"upn":"a@acme.example"}"#, true),
+            (
+                "upn",
+                end(),
+                r#"{"upn":"a@acme.example","email":"b@acme.example","email_verified":false}"#,
+                true,
+            ),
+            (
+                "upn",
+                end(),
+                r#"{"upn":"a@acme.example","email":"a@acme.example","email_verified":false}"#,
+                false,
+            ),
+            // Groups are called what they are called.
+            ("groups", has(), r#"{"groups":["a@acme.example"]}"#, true),
+            ("groups", end(), r#"{"groups":["a@acme.example"]}"#, false),
+            ("department", Test::Present, r#"{"department":"it"}"#, true),
+        ] {
+            let word = format!("{claim} {test:?} {text}");
+            assert_eq!(given(claim, test, text), gives, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_text_with_control_characters_is_nobody_and_matches_nothing() {
+        let text = "{\"name\":\"Grace\\u0000\",\"groups\":[\"fin\\n\",\"ops\"]}";
+        assert_eq!(ClaimPath("name".into()).text(&claims(text)), None);
+        let provider = provider(vec![
+            rule("groups", Test::Has("fin\n".into()), &["analyst"]),
+            rule("groups", Test::Has("ops".into()), &["operator"]),
+            rule("name", Test::Present, &["named"]),
+        ]);
+        let given: Vec<String> = roles(&provider, text).into_iter().map(|(role, _)| role).collect();
+        assert_eq!(given, ["operator"]);
     }
 
     #[test]

@@ -16,6 +16,17 @@ pub enum FirstFactor {
     Provider(Box<str>),
 }
 
+impl FirstFactor {
+    /// The OpenID Connect provider that gave it, by name.
+    #[must_use]
+    pub fn oidc(&self) -> Option<&str> {
+        match self {
+            FirstFactor::Password => None,
+            FirstFactor::Provider(name) => name.strip_prefix("oidc:"),
+        }
+    }
+}
+
 impl fmt::Display for FirstFactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

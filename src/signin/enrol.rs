@@ -3,8 +3,8 @@
 use crate::crypto::token::{Token, handle_digest};
 use crate::domain::ids::Id as _;
 use crate::domain::login::{Owed, Proven, Stage};
-use crate::domain::session::SecondFactor;
-use crate::domain::{Actor, AuditEvent, FactorId, Outcome, Secret, SessionId, Span, UserId};
+use crate::domain::session::{FirstFactor, SecondFactor};
+use crate::domain::{Actor, AuditEvent, FactorId, Outcome, Secret, SessionId, Slug, Span, UserId};
 use crate::protocol::recovery_code;
 use crate::protocol::totp::Seed;
 use crate::session::Visit;
@@ -65,6 +65,7 @@ impl SignIn {
         };
         match proven.owes(demands) {
             None | Some(Owed::Enrolment) if fresh => Ok(proven),
+            None | Some(Owed::Enrolment) if !who.enrolled => Err(too_old(&level.first)),
             _ => Err(SignInError::Stale),
         }
     }
@@ -152,7 +153,7 @@ impl SignIn {
         // Whoever came in without the factor is asked for it now.
         let keep = match flow.purpose {
             crate::domain::login::Purpose::StepUp { session } => Some(session),
-            crate::domain::login::Purpose::SignIn => None,
+            crate::domain::login::Purpose::Link { .. } | crate::domain::login::Purpose::SignIn => None,
         };
         crate::store::sessions::end_of(&mut tx, user, keep, "second factor changed", visit.now).await?;
         let event = AuditEvent::new(Actor::User(user), "factor.enrol", Outcome::Done)
@@ -246,6 +247,12 @@ impl SignIn {
         let bytes = self.keys.sealer.open(&pending_place(user), sealed)?;
         Seed::from_bytes(bytes).map_err(|_| SignInError::Stale)
     }
+}
+
+/// A first factor that was given too long ago, or nobody knows when: at a provider it is given anew, if there is one.
+fn too_old(first: &FirstFactor) -> SignInError {
+    let provider = first.oidc().and_then(|name| Slug::parse(name).ok());
+    provider.map_or(SignInError::Stale, SignInError::Anew)
 }
 
 fn pending_place(user: UserId) -> String {

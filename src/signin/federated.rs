@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use data_encoding::BASE32_NOPAD;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::crypto::token::{handle, handle_digest};
+use crate::crypto::token::handle_digest;
 use crate::domain::login::{Proven, Purpose, Stage};
 use crate::domain::provider::{Provider, ResponseMode};
 use crate::domain::session::{FirstFactor, SecondFactor};
@@ -22,12 +23,8 @@ use crate::store::{Conn, DbError, audit, providers, users};
 
 use super::rehearsal;
 use super::step::Step;
+use super::throttle::source;
 use super::{SignIn, SignInError};
-
-/// How long a sign-in elsewhere may take.
-const LIFE: Span = Span::minutes(30);
-/// Where what a provider vouched for is sealed.
-pub(super) const SEALED_AT: &str = "flows/identity";
 
 /// A sign-in at a provider that did not succeed, as far as the person may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,10 +48,14 @@ pub enum Why {
     Away,
     /// They went back there.
     Cancelled,
+    /// Too many come from it at this moment.
+    Crowded,
     /// Something is not right. Not even whether an account exists is said.
     Refused,
     /// It is switched off.
     Stopped,
+    /// They are signed in as before, and nothing was tied to their account.
+    Untied,
 }
 
 /// What is wanted of a provider.
@@ -67,6 +68,8 @@ pub struct Departure<'a> {
     pub return_to: &'a str,
     /// Who is probably coming.
     pub login_hint: Option<&'a str>,
+    /// Whether the person must prove there anew who they are, and the answer must say so (`OIDC-29`).
+    pub anew: bool,
 }
 
 /// What came back from a provider, as the browser brought it.
@@ -94,6 +97,25 @@ pub enum Returned {
     Rehearsed,
     /// Onward.
     Stepped(Step),
+}
+
+/// What a sign-in under way says about the answer to it.
+struct Asked<'a> {
+    /// Who was asked.
+    provider: &'a Slug,
+    /// The source from which it was begun.
+    from: &'a str,
+    /// The provider to whose address the answer came, if it came to one.
+    name: Option<&'a str>,
+    max_age: Option<Span>,
+    /// Whether the browser that began it brings it.
+    bound: bool,
+}
+
+/// Where what a provider vouched for is sealed: it opens in no other sign-in, and for no other provider or issuer.
+fn vouched_place(flow: &Flow, provider: &Provider) -> String {
+    let digest = BASE32_NOPAD.encode(&flow.digest);
+    format!("flows/identity/{digest}/{}/{}", provider.name, provider.issuer)
 }
 
 /// Why an account is not opened.
@@ -156,13 +178,48 @@ impl SignIn {
         Ok(all.iter().filter(offered).map(Arc::clone).collect())
     }
 
-    /// The provider that an address leads to: that of its domain, if it can be used.
+    /// Whether a provider did not answer a moment ago.
+    #[must_use]
+    pub fn is_away(&self, provider: &Provider, visit: &Visit<'_>) -> bool {
+        self.traffic.is_away(&provider.name, visit.now)
+    }
+
+    /// The one provider that opens a target, if there is one only.
+    #[must_use]
+    pub fn demanded(&self, return_to: &str, visit: &Visit<'_>) -> Option<Slug> {
+        let target = self.target(return_to, visit)?;
+        let path = crate::domain::target::Target::parse(&target.path).ok()?;
+        self.snapshot.load().locate(&target.host, &path).ok()?.only_provider(&path, "GET").cloned()
+    }
+
+    /// The same, if it can be used and has answered lately: then nobody need be asked how they sign in.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn only_way(
+        &self,
+        return_to: &str,
+        visit: &Visit<'_>,
+    ) -> Result<Option<Arc<Provider>>, SignInError> {
+        let Some(name) = self.demanded(return_to, visit) else { return Ok(None) };
+        let usable = self.still_in_force(&mut self.db.read().await?, name.as_str(), visit).await?;
+        let found = self.federation.named(name.as_str());
+        Ok(found.filter(|provider| usable && !self.is_away(provider, visit)))
+    }
+
+    /// The provider that an address leads to: that of its domain, or of the tenant whose domain it is, if it can be used.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn leads(&self, typed: &str, visit: &Visit<'_>) -> Result<Option<Arc<Provider>>, SignInError> {
         let Some(LoginName::Email(email)) = LoginName::parse(typed.trim()) else { return Ok(None) };
-        let Some(provider) = self.federation.of_domain(email.domain()) else { return Ok(None) };
+        let snapshot = self.snapshot.load_full();
+        let demanded = || {
+            let tenant = snapshot.tenant_of_domain(email.domain())?;
+            self.federation.named(snapshot.provider_of(tenant)?.as_str())
+        };
+        let found = self.federation.of_domain(email.domain()).or_else(demanded);
+        let Some(provider) = found else { return Ok(None) };
         let stopped = providers::stopped(&mut self.db.read().await?, visit.now).await?;
         Ok(Some(provider).filter(|provider| !stopped.iter().any(|(name, _)| name == provider.name.as_str())))
     }
@@ -214,25 +271,17 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<String, SignInError> {
         let provider = self.in_force(to.provider, visit).await?;
+        let from = source(visit.address);
+        self.may_come_from(&provider.name, &from, visit).await?;
         let metadata = self.federation.metadata(&provider, visit.now).await;
         let metadata = metadata.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
-        // Whoever must prove anew is asked there anew, and the answer must say so (`OIDC-29`).
-        let anew = matches!(to.purpose, Purpose::StepUp { .. });
-        let max_age = if anew { Some(Span::ZERO) } else { provider.max_age };
-        let state = handle(visit.chance);
-        let flow = Flow {
-            digest: state.digest(),
-            stage: Stage::Away { provider: provider.name.clone(), max_age },
-            purpose: to.purpose,
-            return_to: to.return_to.to_owned(),
-            pending: None,
-            expires_at: visit.now + LIFE,
-            version: 1,
-        };
-        let mut tx = self.db.begin().await?;
-        flows::add(&mut tx, &flow, browser, visit.now).await?;
-        tx.commit(visit.now).await?;
-        Ok(self.address(&provider, &metadata, state.expose(), (max_age, anew), to.login_hint))
+        self.traffic.note(&provider.name, true, visit.now);
+        let max_age = if to.anew { Some(Span::ZERO) } else { provider.max_age };
+        let stage = Stage::Away { provider: provider.name.clone(), max_age, from };
+        let state = self.add_flow(stage, to.purpose, to.return_to, browser, visit).await?.handle;
+        // Whoever ties an identity says who they are there, and not whoever used the browser last.
+        let prompts = to.anew || matches!(to.purpose, Purpose::Link { .. });
+        Ok(self.address(&provider, &metadata, state.expose(), (max_age, prompts), to.login_hint))
     }
 
     /// The address that a browser is sent to. Who must prove anew, and how old the proof may be, is asked there.
@@ -286,22 +335,75 @@ impl SignIn {
             None => flows::find_unbound(&mut conn, &digest, visit.now).await?,
         };
         drop(conn);
-        let mut flow = found.ok_or(SignInError::Stale)?;
+        let flow = found.ok_or(SignInError::Stale)?;
         if rehearsal::waits(&flow.stage) {
             return Box::pin(self.rehearsed(flow, name, response, browser.is_none(), visit)).await;
         }
-        let Stage::Away { provider, max_age } = flow.stage.clone() else { return Err(SignInError::Stale) };
+        let Stage::Away { provider, max_age, from } = flow.stage.clone() else {
+            return Err(SignInError::Stale);
+        };
+        // Before it is spent, so that it can be shown again after the wait.
+        let _place = self.admit(&provider, &from, visit).await?;
+        let asked = Asked { provider: &provider, from: &from, name, max_age, bound: browser.is_some() };
+        let outcome = Box::pin(self.answered(flow, &asked, response, visit)).await;
+        self.counted(&provider, &from, outcome, visit).await
+    }
+
+    /// Lets an answer in to be looked at: not more than so many of one provider at once, and none of a source whose sign-ins have
+    /// failed too often.
+    async fn admit(
+        &self,
+        provider: &Slug,
+        from: &str,
+        visit: &Visit<'_>,
+    ) -> Result<OwnedSemaphorePermit, SignInError> {
+        self.may_come_from(provider, from, visit).await?;
+        let known = self.federation.named(provider.as_str()).ok_or(SignInError::Stale)?;
+        self.traffic.enter(provider).ok_or_else(|| {
+            self.decline(
+                &known,
+                Why::Crowded,
+                "crowded",
+                "too many of its answers are looked at already",
+                visit,
+            )
+        })
+    }
+
+    /// Counts what was refused.
+    async fn counted<T>(
+        &self,
+        provider: &Slug,
+        from: &str,
+        outcome: Result<T, SignInError>,
+        visit: &Visit<'_>,
+    ) -> Result<T, SignInError> {
+        if let Err(SignInError::Federated(declined)) = &outcome
+            && matches!(declined.why, Why::Refused | Why::Untied)
+        {
+            self.count_federated(provider, from, visit).await?;
+        }
+        outcome
+    }
+
+    async fn answered(
+        &self,
+        mut flow: Flow,
+        asked: &Asked<'_>,
+        response: &Response,
+        visit: &Visit<'_>,
+    ) -> Result<Returned, SignInError> {
+        let &Asked { provider, from, name, max_age, bound } = asked;
         // Spent, whatever comes of it.
         self.advanced(&mut flow, Stage::Returned, None, visit).await?;
-        let how = (max_age, browser.is_none());
-        let (provider, identity) = self.vouched(&provider, name, response, how, visit).await?;
-        if browser.is_some() {
+        let (provider, identity) = self.vouched(provider, name, response, (max_age, !bound), visit).await?;
+        if bound {
             let step = self.settle(&flow, &provider, &identity, visit).await?;
             return Ok(Returned::Stepped(step));
         }
         let vouched = serde_json::to_vec(&identity).unwrap_or_default();
-        let sealed = self.keys.sealer.seal(SEALED_AT, &vouched, visit.chance)?;
-        let stage = Stage::Arrived { provider: provider.name.clone() };
+        let sealed = self.keys.sealer.seal(&vouched_place(&flow, &provider), &vouched, visit.chance)?;
+        let stage = Stage::Arrived { provider: provider.name.clone(), from: from.to_owned() };
         self.advanced(&mut flow, stage, Some(&sealed), visit).await?;
         Ok(Returned::Arrived)
     }
@@ -330,6 +432,7 @@ impl SignIn {
         };
         let identity = Box::pin(self.federation.redeem(&provider, &redemption)).await;
         let identity = identity.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
+        self.traffic.note(&provider.name, true, visit.now);
         Ok((provider, identity))
     }
 
@@ -343,13 +446,27 @@ impl SignIn {
         browser: &[u8; 32],
         visit: &Visit<'_>,
     ) -> Result<Step, SignInError> {
-        let mut flow = self.flow(state, browser, visit).await?;
-        let Stage::Arrived { provider } = flow.stage.clone() else { return Err(SignInError::Stale) };
+        let flow = self.flow(state, browser, visit).await?;
+        let Stage::Arrived { provider, from } = flow.stage.clone() else { return Err(SignInError::Stale) };
+        let _place = self.admit(&provider, &from, visit).await?;
+        let outcome = Box::pin(self.finished(flow, &provider, visit)).await;
+        self.counted(&provider, &from, outcome, visit).await
+    }
+
+    async fn finished(
+        &self,
+        mut flow: Flow,
+        provider: &Slug,
+        visit: &Visit<'_>,
+    ) -> Result<Step, SignInError> {
         let sealed = flow.pending.take().ok_or(SignInError::Stale)?;
         self.advanced(&mut flow, Stage::Returned, None, visit).await?;
-        let opened = self.keys.sealer.open(SEALED_AT, &sealed)?;
-        let identity: Identity = serde_json::from_slice(opened.expose()).map_err(|_| SignInError::Stale)?;
         let provider = self.in_force(provider.as_str(), visit).await?;
+        let opened = self.keys.sealer.open(&vouched_place(&flow, &provider), &sealed).map_err(|error| {
+            let detail = format!("what was kept of the answer is not of this sign-in and provider: {error}");
+            self.decline(&provider, Why::Refused, "kept answer", &detail, visit)
+        })?;
+        let identity: Identity = serde_json::from_slice(opened.expose()).map_err(|_| SignInError::Stale)?;
         self.settle(&flow, &provider, &identity, visit).await
     }
 
@@ -447,7 +564,9 @@ impl SignIn {
         match Box::pin(self.settle_inner(flow, provider, identity, visit)).await {
             Ok(step) => Ok(step),
             Err(Halt::Declined(check, detail)) => {
-                Err(self.decline(provider, Why::Refused, check, &detail, visit))
+                let links = matches!(flow.purpose, Purpose::Link { .. });
+                let why = if links { Why::Untied } else { Why::Refused };
+                Err(self.decline(provider, why, check, &detail, visit))
             }
             Err(Halt::SignIn(SignInError::Wrong)) => {
                 Err(self.decline(provider, Why::Refused, "account", "the account may not sign in", visit))
@@ -466,17 +585,28 @@ impl SignIn {
         let mut tx = self.db.begin().await?;
         // Two first sign-ins of one person at once, or two people with one name: one comes after the other.
         tx.lock("lock:provision").await?;
+        if let Purpose::Link { session } = flow.purpose {
+            self.tie(&mut tx, session, provider, identity, visit).await?;
+            self.advance(&mut tx, flow, &Stage::Finished { session }).await?;
+            tx.commit(visit.now).await?;
+            return Ok(Step::Tied);
+        }
         let settled = self.account(&mut tx, provider, identity, visit).await?;
         let user = settled.user;
+        if let Some((check, detail)) = settled.refused.clone() {
+            // What was taken away stays so, although nobody comes in.
+            let event = settled.told(provider, identity, Outcome::Refused, visit);
+            audit::write(&mut tx, &event, visit.now, visit.chance).await?;
+            tx.commit(visit.now).await?;
+            return Err(Halt::Declined(check, detail));
+        }
         let epoch = users::hold_epoch(&mut tx, user).await?.ok_or(SignInError::Stale)?;
         let first = FirstFactor::Provider(format!("oidc:{}", provider.name).into());
-        // Who signed in there long ago has not given a fresh proof, however quickly the provider answers. A provider that does
-        // not say when is believed to have asked just now.
-        let at = identity.auth_time.unwrap_or(visit.now).min(visit.now);
+        // Who signed in there long ago has not given a fresh proof, however quickly the provider answers. When that was, only
+        // the provider knows: unsaid, it is not fresh.
+        let at = identity.auth_time.unwrap_or(Timestamp::from_millis(0)).min(visit.now);
         let mut proven = Proven::first(user, first, epoch, at);
         if provider.trusts_second(&identity.claims) {
-            // When that was, only the provider knows: unsaid, it is not fresh.
-            let at = identity.auth_time.unwrap_or(Timestamp::from_millis(0)).min(visit.now);
             proven = proven.with_second(SecondFactor::Provider, at);
         }
         match self.raised_level(&mut tx, flow, &proven, visit).await {
@@ -494,15 +624,7 @@ impl SignIn {
             }
             Err(error) => return Err(error.into()),
         }
-        let event = AuditEvent::new(Actor::User(user), "signin.federated", Outcome::Done)
-            .on("user", user)
-            .with("provider", &provider.name)
-            .with("subject", &identity.subject)
-            .with("account", settled.how)
-            .with("gained", settled.gained.join(", "))
-            .with("lost", settled.lost.join(", "))
-            .with("passed over", settled.passed_over.join("; "))
-            .from(Some(visit.address));
+        let event = settled.told(provider, identity, Outcome::Done, visit);
         audit::write(&mut tx, &event, visit.now, visit.chance).await?;
         self.vouch(&mut tx, flow, provider, identity, visit).await?;
         let step = self.move_on(&mut tx, flow, proven, visit).await?;
@@ -517,7 +639,10 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> SignInError {
         let why = match trouble {
-            crate::federation::Trouble::Away(_) => Why::Away,
+            crate::federation::Trouble::Away(_) => {
+                self.traffic.note(&provider.name, false, visit.now);
+                Why::Away
+            }
             crate::federation::Trouble::Refused(_) => Why::Refused,
         };
         self.decline(provider, why, trouble.check(), trouble.detail(), visit)

@@ -68,7 +68,8 @@ impl SignIn {
         self.add_flow(stage, Purpose::StepUp { session }, return_to, browser, visit).await
     }
 
-    async fn add_flow(
+    /// Writes a new flow. Every flow begins here.
+    pub(super) async fn add_flow(
         &self,
         stage: Stage,
         purpose: Purpose,

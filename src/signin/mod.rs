@@ -15,6 +15,8 @@ pub mod rehearsal;
 mod second_factor;
 mod step;
 mod throttle;
+mod ties;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use arc_swap::ArcSwap;
 
 use crate::access::{Ledger, Snapshot};
 use crate::crypto::{CryptoError, Keyring};
-use crate::domain::Span;
+use crate::domain::{Slug, Span};
 use crate::federation::Federation;
 use crate::protocol::password::Policy;
 use crate::session::Sessions;
@@ -35,6 +37,8 @@ pub use flow::{Begun, Target};
 pub use links::{LinkState, NewAdministrator};
 pub use logout::{Elsewhere, NotEnded, Strangers};
 pub use step::Step;
+pub use ties::Tie;
+pub use traffic::Traffic;
 
 /// What this room is told.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ pub struct Settings {
     pub lockout_delay: Span,
     /// How long it waits at most.
     pub lockout_limit: Span,
+    /// Sign-ins through a provider that may fail within an hour, from one address, before it must wait.
+    pub federated_failures: i64,
     /// The name that authenticator apps show.
     pub issuer: String,
     /// The portal's host, to which its tokens are bound.
@@ -75,6 +81,8 @@ pub struct SignIn {
     pub federation: Arc<Federation>,
     /// Who has sent logout tokens that were not taken.
     pub logouts: Strangers,
+    /// What goes on with them.
+    pub traffic: Traffic,
     /// What we are told.
     pub settings: Settings,
 }
@@ -85,6 +93,9 @@ pub enum SignInError {
     /// Too many password checks are waiting.
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// The first factor is too old for this step, and is given anew at that provider.
+    #[error("the sign-in at {0} was too long ago for this")]
+    Anew(Slug),
     /// A cryptographic operation failed.
     #[error(transparent)]
     Crypto(#[from] CryptoError),

@@ -156,7 +156,7 @@ impl SignIn {
         let hash = self.hash(password, visit).await?;
         let keep = match flow.purpose {
             Purpose::StepUp { session } => Some(session),
-            Purpose::SignIn => None,
+            Purpose::Link { .. } | Purpose::SignIn => None,
         };
         let mut tx = self.db.begin().await?;
         if users::hold_epoch(&mut tx, proven.user()).await? != Some(proven.epoch()) {

@@ -9,7 +9,7 @@ use crate::access::{Snapshot, principal};
 use crate::domain::provider::{Claims, Gift, Provider, Provision};
 use crate::domain::{
     AccountKind, Actor, AssignmentId, AuditEvent, EmailAddress, Origin, Outcome, PersonName, Place, Role,
-    Scope, Status, TenantId, User, UserId, Username,
+    Scope, Slug, Status, TenantId, User, UserId, Username,
 };
 use crate::federation::Identity;
 use crate::session::Visit;
@@ -25,6 +25,8 @@ use super::{SignIn, SignInError};
 /// An account in line with what its provider says.
 pub(super) struct Settled {
     pub(super) user: UserId,
+    /// Why the provider does not bring them in: the check, and what was found. They have nothing from it any more.
+    pub(super) refused: Option<(&'static str, String)>,
     /// `known`, `linked` or `made`.
     pub(super) how: &'static str,
     /// What it has now and had not before, in words.
@@ -35,13 +37,42 @@ pub(super) struct Settled {
     pub(super) passed_over: Vec<String>,
 }
 
+impl Settled {
+    fn of(user: UserId) -> Self {
+        let (gained, lost, passed_over) = (Vec::new(), Vec::new(), Vec::new());
+        Self { user, refused: None, how: "known", gained, lost, passed_over }
+    }
+
+    /// For the audit log.
+    pub(super) fn told(
+        &self,
+        provider: &Provider,
+        identity: &Identity,
+        outcome: Outcome,
+        visit: &Visit<'_>,
+    ) -> AuditEvent {
+        AuditEvent::new(Actor::User(self.user), "signin.federated", outcome)
+            .on("user", self.user)
+            .with("provider", &provider.name)
+            .with("subject", &identity.subject)
+            .with("account", self.how)
+            .with("gained", self.gained.join(", "))
+            .with("lost", self.lost.join(", "))
+            .with("passed over", self.passed_over.join("; "))
+            .from(Some(visit.address))
+    }
+}
+
+/// Why somebody whom no rule places does not come in.
+const NOWHERE: &str = "no rule says where this person belongs, and the provider has no default_tenant";
+
 /// Whom a provider brings, and when.
 #[derive(Clone, Copy)]
-struct Arrival<'a> {
-    snapshot: &'a Snapshot,
-    user: UserId,
-    origin: &'a Origin,
-    visit: &'a Visit<'a>,
+pub(super) struct Arrival<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) user: UserId,
+    pub(super) origin: &'a Origin,
+    pub(super) visit: &'a Visit<'a>,
 }
 
 /// What a provider says about an address.
@@ -61,7 +92,8 @@ struct Plan {
 }
 
 impl SignIn {
-    /// The account of an identity.
+    /// The account of an identity, in line with what the provider says. Somebody who is known and whom it cannot bring in any more
+    /// loses what it gave before.
     pub(super) async fn account(
         &self,
         tx: &mut Tx,
@@ -71,11 +103,7 @@ impl SignIn {
     ) -> Result<Settled, Halt> {
         let snapshot = self.snapshot.load_full();
         let plan = plan(tx, &snapshot, provider, &identity.claims).await?;
-        if plan.places.is_empty() {
-            let detail =
-                "no rule says where this person belongs, and the provider has no default_tenant".to_owned();
-            return Err(Halt::Declined("mapping", detail));
-        }
+        let placed = !plan.places.is_empty();
         let address = address(&snapshot, provider, &identity.claims);
         let known = identities::find(tx, &provider.name, &identity.subject).await?;
         let (user, how) = match known {
@@ -87,22 +115,26 @@ impl SignIn {
                 return Err(Halt::Declined("issuer", detail));
             }
             Some(known) => (known.user, "known"),
+            None if !placed => return Err(Halt::Declined("mapping", NOWHERE.to_owned())),
             None => self.first_sight(tx, provider, identity, &address, visit).await?,
         };
         let mut account = users::by_id(tx, user).await?.ok_or_else(nobody)?;
-        if account.status_at(visit.now) != Status::Active {
-            let detail =
-                format!("the account {} is {}", account.username, account.status_at(visit.now).as_str());
-            return Err(Halt::Declined("account", detail));
-        }
-        let mut settled =
-            Settled { user, how, gained: Vec::new(), lost: Vec::new(), passed_over: plan.passed_over };
         let origin = Origin::Provider(provider.name.as_str().into());
         let arrival = Arrival { snapshot: &snapshot, user, origin: &origin, visit };
+        let refused = if placed {
+            self.may_come(tx, provider, &account, visit).await?
+        } else {
+            Some(("mapping", NOWHERE.to_owned()))
+        };
+        if refused.is_some() {
+            let lost = take_away(tx, arrival).await?;
+            return Ok(Settled { refused, lost, ..Settled::of(user) });
+        }
+        let mut settled = Settled { how, passed_over: plan.passed_over, ..Settled::of(user) };
         enter(tx, arrival, &plan.places, &mut settled).await?;
         give_roles(tx, arrival, plan.roles, &mut settled).await?;
         join_groups(tx, arrival, plan.groups, &mut settled).await?;
-        leave(tx, arrival, &plan.places, &mut settled).await?;
+        leave(tx, arrival, &plan.places, &mut account, &mut settled).await?;
         if how == "made" || provider.provision == Provision::Update {
             follow(tx, &mut account, provider, identity, &address).await?;
         }
@@ -110,27 +142,42 @@ impl SignIn {
         Ok(settled)
     }
 
-    /// Whether an account is more than the provider's tenant can give: then who runs that provider could become somebody in
-    /// another tenant (`OIDC-23`).
-    async fn reaches_beyond(
+    /// Why this provider may not bring somebody in any more: it is the provider of one tenant, and they have come to administer
+    /// more than that. An account that was stopped is refused as it is.
+    async fn may_come(
+        &self,
+        tx: &mut Tx,
+        provider: &Provider,
+        account: &User,
+        visit: &Visit<'_>,
+    ) -> Result<Option<(&'static str, String)>, Halt> {
+        let status = account.status_at(visit.now);
+        if status != Status::Active {
+            let detail = format!("the account {} is {}", account.username, status.as_str());
+            return Err(Halt::Declined("account", detail));
+        }
+        if account.kind != AccountKind::Admin || !self.goes_beyond(tx, provider, account.id, visit).await? {
+            return Ok(None);
+        }
+        let detail = format!(
+            "{} administers more than the provider's tenant, so its provider does not bring them in; they sign in with their \
+             password or with a provider of everybody",
+            account.username
+        );
+        Ok(Some(("administrator", detail)))
+    }
+
+    /// [`reaches_beyond`] of an account that is not loaded.
+    async fn goes_beyond(
         &self,
         tx: &mut Tx,
         provider: &Provider,
         user: UserId,
         visit: &Visit<'_>,
     ) -> Result<bool, Halt> {
-        let Some(slug) = &provider.tenant else { return Ok(false) };
         let snapshot = self.snapshot.load_full();
-        let own = snapshot.tenant_named(slug).map(|tenant| tenant.id);
-        let Some(who) = principal::load(tx, user, &snapshot, visit.now).await.map_err(SignInError::from)?
-        else {
-            return Ok(true);
-        };
-        Ok(own.is_none()
-            || who.memberships.iter().any(|belongs| Some(belongs.tenant) != own)
-            || who.groups.iter().any(|(tenant, _)| Some(*tenant) != own)
-            || who.roles.iter().any(|held| held.place.tenant() != own)
-            || who.permissions.iter().any(|granted| granted.place.tenant() != own))
+        let who = principal::load(tx, user, &snapshot, visit.now).await.map_err(SignInError::from)?;
+        Ok(who.is_none_or(|who| reaches_beyond(&snapshot, provider, &who)))
     }
 
     /// Somebody whom the provider has not brought before: linked, made or refused.
@@ -157,7 +204,7 @@ impl SignIn {
                 );
                 return Err(Halt::Declined("link", detail));
             }
-            Some(user) if self.reaches_beyond(tx, provider, user.id, visit).await? => {
+            Some(user) if self.goes_beyond(tx, provider, user.id, visit).await? => {
                 let detail = format!(
                     "{} belongs to other tenants as well, or holds something there; no provider of one tenant opens that account by \
                      an address",
@@ -193,7 +240,8 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<UserId, Halt> {
         let id = UserId::mint(visit.now, visit.chance);
-        let username = username(tx, provider, identity, address, visit).await?;
+        let snapshot = self.snapshot.load_full();
+        let username = username(tx, &snapshot, provider, identity, address, visit).await?;
         let said = provider.attributes.name.text(&identity.claims);
         let name = said.and_then(|name| PersonName::parse(name).ok());
         let name = name.or_else(|| PersonName::parse(username.as_str()).ok()).ok_or_else(nobody)?;
@@ -217,6 +265,28 @@ impl SignIn {
     }
 }
 
+/// Whether an account is more than the provider's tenant can give: then who runs that provider could become somebody in another
+/// tenant (`OIDC-23`).
+pub(super) fn reaches_beyond(snapshot: &Snapshot, provider: &Provider, who: &principal::Principal) -> bool {
+    let Some(slug) = &provider.tenant else { return false };
+    let own = snapshot.tenant_named(slug).map(|tenant| tenant.id);
+    own.is_none()
+        || who.memberships.iter().any(|belongs| Some(belongs.tenant) != own)
+        || who.groups.iter().any(|(tenant, _)| Some(*tenant) != own)
+        || who.roles.iter().any(|held| held.place.tenant() != own)
+        || who.permissions.iter().any(|granted| granted.place.tenant() != own)
+}
+
+/// Takes away all that a provider has given somebody; what that was, in words.
+pub(super) async fn take_away(tx: &mut Tx, arrival: Arrival<'_>) -> Result<Vec<String>, SignInError> {
+    let mut account = users::by_id(tx, arrival.user).await?.ok_or(SignInError::Stale)?;
+    let mut settled = Settled::of(arrival.user);
+    give_roles(tx, arrival, Vec::new(), &mut settled).await?;
+    join_groups(tx, arrival, Vec::new(), &mut settled).await?;
+    leave(tx, arrival, &[], &mut account, &mut settled).await?;
+    Ok(settled.lost)
+}
+
 fn nobody() -> Halt {
     Halt::Declined("account", "the account is gone".to_owned())
 }
@@ -236,10 +306,10 @@ fn unknown_here(provider: &Provider, user: Option<&User>) -> Halt {
 
 /// What the provider says about an address, and whether that is worth anything.
 fn address(snapshot: &Snapshot, provider: &Provider, claims: &Claims) -> Address {
-    let email = provider.attributes.email.text(claims).and_then(|text| EmailAddress::parse(text).ok());
-    // The flag speaks of that claim and of no other, which people may be able to write themselves (`OIDC-23`).
-    let verified = provider.attributes.email.0 == "email"
-        && claims.get("email_verified") == Some(&serde_json::Value::Bool(true));
+    let claim = &provider.attributes.email;
+    let said = claim.text(claims);
+    let email = said.and_then(|text| EmailAddress::parse(text).ok());
+    let verified = said.is_some_and(|text| provider.has_verified(claim, text, claims));
     let vouched = email.as_ref().filter(|_| verified && provider.authoritative).and_then(|email| {
         let speaks = provider.domains.iter().any(|domain| domain.as_str() == email.domain());
         let owner = snapshot.tenant_of_domain(email.domain()).filter(|_| speaks)?;
@@ -252,9 +322,16 @@ fn address(snapshot: &Snapshot, provider: &Provider, claims: &Claims) -> Address
 /// What the rules give, with every name looked up, inside the provider's tenant alone.
 async fn plan(tx: &mut Tx, snapshot: &Snapshot, provider: &Provider, claims: &Claims) -> Result<Plan, Halt> {
     let known = groups::all(tx).await?;
-    let usual = provider.tenant.as_ref().or(provider.default_tenant.as_ref());
-    let usual = usual.and_then(|slug| snapshot.tenant_named(slug)).map(|tenant| Place::Tenant(tenant.id));
-    let bounds = provider.tenant.as_ref().and(usual);
+    let place_of = |slug: &Slug| match snapshot.tenant_named(slug) {
+        Some(tenant) => Ok(Place::Tenant(tenant.id)),
+        // Without it nothing would hold the rules within bounds.
+        None => Err(Halt::Declined("tenant", format!("the tenant {slug} does not exist"))),
+    };
+    let bounds = provider.tenant.as_ref().map(place_of).transpose()?;
+    let usual = match (bounds, &provider.default_tenant) {
+        (None, Some(slug)) => Some(place_of(slug)?),
+        (bounds, _) => bounds,
+    };
     let mut plan = Plan::default();
     for gain in provider.gains(claims) {
         let place = match &gain.at {
@@ -407,7 +484,7 @@ async fn give_roles(
     arrival: Arrival<'_>,
     mut wanted: Vec<(std::sync::Arc<Role>, Place, String)>,
     settled: &mut Settled,
-) -> Result<(), Halt> {
+) -> Result<(), SignInError> {
     let Arrival { snapshot, user, origin, visit } = arrival;
     let held = grants::assignments_of(tx, user).await?;
     let (ours, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|it| it.origin == *origin);
@@ -461,7 +538,7 @@ async fn join_groups(
     arrival: Arrival<'_>,
     wanted: Vec<(Group, String)>,
     settled: &mut Settled,
-) -> Result<(), Halt> {
+) -> Result<(), SignInError> {
     let Arrival { user, origin, visit, .. } = arrival;
     let held: Vec<Group> =
         groups::of(tx, user).await?.into_iter().filter(|it| it.origin == *origin).collect();
@@ -476,14 +553,15 @@ async fn join_groups(
     Ok(())
 }
 
-/// Takes somebody out of tenants that this provider has put them in and does not any more, unless somebody has given them
-/// something there by hand.
+/// Takes somebody out of tenants that this provider has put them in and does not any more, with the addresses that sign in
+/// there, unless somebody has given them something there by hand.
 async fn leave(
     tx: &mut Tx,
     arrival: Arrival<'_>,
     places: &[Place],
+    account: &mut User,
     settled: &mut Settled,
-) -> Result<(), Halt> {
+) -> Result<(), SignInError> {
     let Arrival { snapshot, user, origin, .. } = arrival;
     for held in memberships::of(tx, user).await? {
         let wanted = places.iter().any(|place| place.tenant() == Some(held.tenant));
@@ -503,6 +581,14 @@ async fn leave(
         }
         memberships::drop(tx, user, Some(held.tenant)).await?;
         settled.lost.push(format!("member of {}", snapshot.place_words(Place::Tenant(held.tenant))));
+        // Addresses in a tenant's domains sign in, and go to apps, for its members only.
+        let signs_in = account.email.as_ref().filter(|_| account.email_verified);
+        if let Some(email) = signs_in.filter(|it| snapshot.tenant_of_domain(it.domain()) == Some(held.tenant))
+        {
+            settled.lost.push(format!("sign-in with {email}"));
+            account.email_verified = false;
+            users::edit(tx, account).await?;
+        }
     }
     Ok(())
 }
@@ -532,6 +618,13 @@ async fn follow(
         let same = account.email.as_ref() == Some(email) && account.email_verified;
         account.email_verified = same || (member && free);
         account.email = Some(email.clone());
+        // Whoever moves people or domains about later must not make a sign-in name of it.
+        if before.email != account.email || address.vouched.is_some() {
+            match address.vouched {
+                Some(_) => identities::unclaim(tx, account.id).await?,
+                None => identities::claim(tx, account.id, email).await?,
+            }
+        }
     }
     if *account != before {
         users::edit(tx, account).await?;
@@ -539,10 +632,12 @@ async fn follow(
     Ok(())
 }
 
-/// A username that nobody has or had. Only a provider that speaks for the tenant's people chooses it freely; from any other it
-/// carries the provider's name, so that nobody takes a name that means something to a policy or an app.
+/// A username that nobody has or had, and that no policy names: whoever wrote it there meant somebody else. Only a provider
+/// that speaks for the tenant's people chooses it freely; from any other it carries the provider's name, so that nobody takes a
+/// name that means something to an app.
 async fn username(
     tx: &mut Tx,
+    snapshot: &Snapshot,
     provider: &Provider,
     identity: &Identity,
     address: &Address,
@@ -563,7 +658,8 @@ async fn username(
     if base.len() < 3 {
         "user".clone_into(&mut base);
     }
-    if address.vouched.is_none() {
+    let named = |name: &str| Username::parse(name).is_ok_and(|name| snapshot.names_user(&name));
+    if address.vouched.is_none() || named(&base) {
         let name: String = provider.name.as_str().chars().take(16).collect();
         base = format!("{base}.{name}");
     }
@@ -572,10 +668,81 @@ async fn username(
     for name in
         std::iter::once(base.clone()).chain(numbered).chain([format!("{base}-{random}"), random.clone()])
     {
+        if named(&name) {
+            continue;
+        }
         let Ok(name) = Username::parse(&name) else { continue };
         if users::by_username(tx, &name).await?.is_none() {
             return Ok(name);
         }
     }
     Err(Halt::Declined("username", "no username is free".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::snapshot::Rules;
+    use crate::domain::policy::Source;
+    use crate::domain::provider::{ClaimPath, Rule, Test, tests as sample};
+    use crate::domain::{PlacePath, Timestamp};
+    use crate::store::tenants::Tenant;
+    use crate::store::tree::Tree;
+    use crate::store::{Db, StorageUrl};
+    use crate::sys::OsChance;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn slug(text: &str) -> Slug {
+        Slug::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_provider_whose_tenant_does_not_exist_gives_nothing_anywhere() {
+        let globex = Tenant {
+            id: TenantId::mint(NOW, &OsChance),
+            slug: slug("globex"),
+            name: "Globex".into(),
+            plan: String::new(),
+            status: "active".into(),
+            suspension: None,
+            owner: None,
+            mfa_required: false,
+            origin: Origin::File,
+            created_at: NOW,
+        };
+        let tree = Tree { tenants: vec![globex], ..Tree::default() };
+        let snapshot = Snapshot::compile(1, tree, &[], &Rules::default());
+        let rule = Rule {
+            source: Source("cardea.toml:9".into()),
+            claim: ClaimPath("groups".into()),
+            test: Test::Has("all".into()),
+            at: None,
+            joins: Some(PlacePath::parse("globex").unwrap()),
+            roles: Vec::new(),
+            groups: Vec::new(),
+        };
+        let provider = |tenant: Option<&str>, default_tenant: Option<&str>| Provider {
+            tenant: tenant.map(slug),
+            default_tenant: default_tenant.map(slug),
+            ..sample::provider(vec![rule.clone()])
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&StorageUrl::Sqlite(folder.path().join("records.db"))).await.unwrap();
+        let claims: Claims = serde_json::from_str(r#"{"groups":["all"]}"#).unwrap();
+        let mut tx = db.begin().await.unwrap();
+        for (tenant, default, places) in [
+            (None, None, Some(1)),
+            (Some("globex"), None, Some(1)),
+            (Some("gone"), None, None),
+            (None, Some("gone"), None),
+        ] {
+            let planned = plan(&mut tx, &snapshot, &provider(tenant, default), &claims).await;
+            match (planned, places) {
+                (Ok(plan), Some(places)) => assert_eq!(plan.places.len(), places, "{tenant:?} {default:?}"),
+                (Err(Halt::Declined(check, _)), None) => assert_eq!(check, "tenant"),
+                _ => panic!("{tenant:?} {default:?}"),
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::federated::{Halt, Response, Returned, SEALED_AT};
+use super::federated::{Halt, Response, Returned};
 use super::{SignIn, SignInError};
 use crate::crypto::token::{Token, handle, handle_digest};
 use crate::domain::login::{Purpose, Stage};
@@ -17,6 +17,8 @@ use crate::session::Visit;
 use crate::store::flows::{self, Flow};
 use crate::store::{grants, groups, memberships, users};
 
+/// Where an outcome is sealed.
+const SEALED_AT: &str = "flows/rehearsal";
 /// How long a browser has for it.
 pub const LIFE: Span = Span::minutes(10);
 
@@ -192,6 +194,9 @@ impl SignIn {
         let mut tx = self.db.begin().await?;
         tx.lock("lock:provision").await?;
         let settled = self.account(&mut tx, provider, identity, visit).await?;
+        if let Some((check, detail)) = settled.refused {
+            return Err(Halt::Declined(check, detail));
+        }
         let user = users::by_id(&mut tx, settled.user).await?.ok_or(SignInError::Stale)?;
         let snapshot = self.snapshot.load_full();
         let mut roles = Vec::new();

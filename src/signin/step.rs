@@ -1,13 +1,13 @@
 //! The end of every step: what is owed now, and the session when nothing is.
 
-use crate::access::{MfaRule, Principal, principal};
+use crate::access::{MfaRule, Principal, Snapshot, principal};
 use crate::crypto::token::Token;
 use crate::domain::login::{Demands, Owed, Proven, Purpose, Stage};
 use crate::domain::session::FirstFactor;
-use crate::domain::{Level, SessionId, UserId};
+use crate::domain::{AccountKind, Actor, AuditEvent, Level, Outcome, SessionId, Slug, UserId};
 use crate::session::Visit;
 use crate::store::flows::{self, Flow};
-use crate::store::{Conn, Tx, sessions, users};
+use crate::store::{Conn, Tx, audit, sessions, users};
 
 use super::flow::asks_second;
 use super::{SignIn, SignInError};
@@ -23,6 +23,8 @@ pub enum Step {
     },
     /// Something is.
     Owes(Owed),
+    /// Nobody has come in: an identity was tied to the account of a session that there was before.
+    Tied,
 }
 
 impl SignIn {
@@ -37,8 +39,7 @@ impl SignIn {
     ) -> Result<(Demands, Principal), SignInError> {
         self.raised_level(conn, flow, proven, visit).await?;
         // Whoever owes one more step has not come in yet (`F46`).
-        if let FirstFactor::Provider(name) = &proven.level().first
-            && let Some(name) = name.strip_prefix("oidc:")
+        if let Some(name) = proven.level().first.oidc()
             && !self.still_in_force(conn, name, visit).await?
         {
             return Err(SignInError::Stale);
@@ -52,9 +53,21 @@ impl SignIn {
         if !who.active() {
             return Err(SignInError::Wrong);
         }
+        let emergency = match way_in(&snapshot, &who, &proven.level().first) {
+            WayIn::Right => false,
+            WayIn::Emergency => true,
+            WayIn::Wrong(provider) => {
+                let event = AuditEvent::new(Actor::User(proven.user()), "signin.provider", Outcome::Refused)
+                    .on("user", proven.user())
+                    .with("why", format!("a tenant of theirs demands a sign-in with idp:{provider}"))
+                    .from(Some(visit.address));
+                self.ledger.leave(event);
+                return Err(SignInError::Wrong);
+            }
+        };
         let target = self.target(&flow.return_to, visit);
         let asked = asks_second(&snapshot, target.as_ref(), &who, proven.level(), visit).is_some();
-        let second_required = who.owes_second(&snapshot) || asked;
+        let second_required = who.owes_second(&snapshot) || asked || emergency;
         // Where factors are off, one that somebody has is asked for only if something demands it, or to raise a session.
         let counts =
             second_required || snapshot.mfa != MfaRule::Off || matches!(flow.purpose, Purpose::StepUp { .. });
@@ -64,6 +77,15 @@ impl SignIn {
             must_change_password: who.must_change_password,
         };
         Ok((demands, who))
+    }
+
+    /// The provider at which somebody must sign in whose session began otherwise.
+    #[must_use]
+    pub fn must_use(&self, who: &Principal, level: &Level) -> Option<Slug> {
+        match way_in(&self.snapshot.load(), who, &level.first) {
+            WayIn::Wrong(provider) => Some(provider),
+            WayIn::Emergency | WayIn::Right => None,
+        }
     }
 
     /// What a flow owes, for the page to be shown. `None`: it is finished, or nothing has been proven yet.
@@ -88,7 +110,7 @@ impl SignIn {
     ) -> Result<Step, SignInError> {
         // Held from here on: a password change or a suspension comes before, and is seen, or after, and ends the session.
         users::hold_epoch(tx, proven.user()).await?;
-        let (demands, _) = self.demands(tx, flow, &proven, visit).await?;
+        let (demands, who) = self.demands(tx, flow, &proven, visit).await?;
         match proven.complete(demands) {
             Err((owed, proven)) => {
                 self.advance(tx, flow, &Stage::Proven(proven)).await?;
@@ -96,6 +118,14 @@ impl SignIn {
             }
             Ok(complete) => {
                 let vouched = self.came_from(tx, flow, visit).await?;
+                let snapshot = self.snapshot.load_full();
+                if matches!(way_in(&snapshot, &who, &complete.level().first), WayIn::Emergency) {
+                    tracing::warn!(user = %who.username, "an administrator came in past the provider of their tenant");
+                    let event = AuditEvent::new(Actor::User(who.user), "signin.emergency", Outcome::Done)
+                        .on("user", who.user)
+                        .from(Some(visit.address));
+                    audit::write(tx, &event, visit.now, visit.chance).await?;
+                }
                 let host = &self.settings.portal_host;
                 let (session, token) = match flow.purpose {
                     Purpose::SignIn => self.sessions.start_in(tx, &complete, host, visit).await?,
@@ -103,6 +133,8 @@ impl SignIn {
                         let token = self.sessions.raise_in(tx, session, &complete, host, visit).await?;
                         (session, token.ok_or(SignInError::Stale)?)
                     }
+                    // Nothing is proven with it.
+                    Purpose::Link { .. } => return Err(SignInError::Stale),
                 };
                 if let Some(vouched) = vouched {
                     self.attach(tx, flow, session, vouched, visit).await?;
@@ -113,7 +145,7 @@ impl SignIn {
         }
     }
 
-    async fn advance(&self, tx: &mut Tx, flow: &Flow, stage: &Stage) -> Result<(), SignInError> {
+    pub(super) async fn advance(&self, tx: &mut Tx, flow: &Flow, stage: &Stage) -> Result<(), SignInError> {
         // Another request has taken a step from the same place: theirs counts.
         if flows::advance(tx, flow, stage, None).await? { Ok(()) } else { Err(SignInError::Stale) }
     }
@@ -128,6 +160,29 @@ impl SignIn {
     ) -> Result<Option<Level>, SignInError> {
         let Purpose::StepUp { session } = flow.purpose else { return Ok(None) };
         live_level(conn, session, proven.user(), visit).await.map(Some)
+    }
+}
+
+/// Whether somebody may come in by the first factor that they gave.
+enum WayIn {
+    Right,
+    /// An administrator with a password where a provider is demanded: to set things right when the provider cannot be used, and
+    /// never without the second factor that they had before.
+    Emergency,
+    /// A tenant demands this provider.
+    Wrong(Slug),
+}
+
+fn way_in(snapshot: &Snapshot, who: &Principal, first: &FirstFactor) -> WayIn {
+    let mut demanded =
+        who.memberships.iter().filter_map(|belongs| snapshot.provider_of(belongs.tenant)).peekable();
+    let Some(provider) = demanded.peek().map(|provider| (*provider).clone()) else { return WayIn::Right };
+    let administers = who.kind == AccountKind::Admin && who.enrolled;
+    match first {
+        // Whose tenants demand several comes in with any of them; each app then asks for its own.
+        FirstFactor::Provider(_) if demanded.any(|it| first.oidc() == Some(it.as_str())) => WayIn::Right,
+        FirstFactor::Password if administers => WayIn::Emergency,
+        _ => WayIn::Wrong(provider),
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Passwords: per account and source with a doubling delay, per source over all accounts, and per account over all sources
 //! an hourly bound that spares sources the person has signed in from, so that nobody can lock a colleague out. Second
-//! factors: five tries in a quarter of an hour per person, whatever the way.
+//! factors: five tries in a quarter of an hour per person, whatever the way. Sign-ins at providers: nothing is guessed there, so
+//! only failures count, per provider and source; many people behind one address may come at once.
 
 use std::net::IpAddr;
 
 use super::{SignIn, SignInError};
-use crate::domain::{Actor, AuditEvent, Outcome, Span, Timestamp, UserId};
+use crate::domain::{Actor, AuditEvent, Outcome, Slug, Span, Timestamp, UserId};
 use crate::session::Visit;
 use crate::store::throttles::{self, Counter};
 use crate::store::{Db, DbError, Tx, audit};
@@ -106,6 +107,46 @@ impl SignIn {
         }
     }
 
+    /// Says how long a source must wait whose sign-ins at a provider have failed too often.
+    pub(super) async fn may_come_from(
+        &self,
+        provider: &Slug,
+        from: &str,
+        visit: &Visit<'_>,
+    ) -> Result<(), SignInError> {
+        let subject = federated_subject(provider, from);
+        let Some(counter) = throttles::read(&mut self.db.read().await?, &subject).await? else {
+            return Ok(());
+        };
+        let wait = visit.now.until(counter.blocked_until);
+        if wait <= Span::ZERO {
+            return Ok(());
+        }
+        let mut tx = self.db.begin().await?;
+        record_block(&mut tx, &subject, counter.blocked_until, &federated(provider, visit), visit).await?;
+        tx.commit(visit.now).await?;
+        Err(SignInError::Throttled(wait))
+    }
+
+    /// Counts a sign-in at a provider that has failed, against the source that began it: any page can have a browser bring an
+    /// answer.
+    pub(super) async fn count_federated(
+        &self,
+        provider: &Slug,
+        from: &str,
+        visit: &Visit<'_>,
+    ) -> Result<(), SignInError> {
+        let doubling = Then::Double(self.settings.lockout_delay, self.settings.lockout_limit);
+        let free = self.settings.federated_failures;
+        let bound = Bound { free, window: Span::hours(1), then: doubling };
+        let bounds = [(federated_subject(provider, from), bound)];
+        match count(&self.db, &bounds, &federated(provider, visit), visit).await {
+            // Others of the source that began before it had to wait.
+            Ok(_) | Err(SignInError::Throttled(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Counts a try at a second factor, or says how long to wait. A new password sign-in does not reset it.
     pub(super) async fn count_factor(
         &self,
@@ -119,6 +160,17 @@ impl SignIn {
             .from(Some(visit.address));
         count(&self.db, &[(format!("factor:{user}"), bound)], &refused, visit).await
     }
+}
+
+/// A sign-in at a provider that must wait, for the audit log.
+fn federated(provider: &Slug, visit: &Visit<'_>) -> AuditEvent {
+    AuditEvent::new(Actor::Anonymous, "signin.federated", Outcome::Refused)
+        .on("provider", provider)
+        .from(Some(visit.address))
+}
+
+fn federated_subject(provider: &Slug, from: &str) -> String {
+    format!("federated:{provider}:{from}")
 }
 
 async fn count(

@@ -211,11 +211,13 @@ type Text = (i64, &'static str, &'static str);
 const SQLITE: &[Text] = &[
     (1, "gate", include_str!("../../migrations/sqlite/0001_gate.sql")),
     (2, "federation", include_str!("../../migrations/sqlite/0002_federation.sql")),
+    (3, "claimed_emails", include_str!("../../migrations/sqlite/0003_claimed_emails.sql")),
     (4, "provider sessions", include_str!("../../migrations/sqlite/0004_provider_sessions.sql")),
 ];
 const POSTGRES: &[Text] = &[
     (1, "gate", include_str!("../../migrations/postgres/0001_gate.sql")),
     (2, "federation", include_str!("../../migrations/postgres/0002_federation.sql")),
+    (3, "claimed_emails", include_str!("../../migrations/postgres/0003_claimed_emails.sql")),
     (4, "provider sessions", include_str!("../../migrations/postgres/0004_provider_sessions.sql")),
 ];
 

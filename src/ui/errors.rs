@@ -219,11 +219,15 @@ pub enum DeclinedKind {
     Away,
     /// The person went back there.
     Cancelled,
+    /// Too many come from it at this moment.
+    Crowded,
     /// Something is not right. Which part it was, only the audit log knows.
     #[default]
     Refused,
     /// It is switched off.
     Stopped,
+    /// An account was not linked with it.
+    Untied,
 }
 
 /// A sign-in at an identity provider that did not succeed.
@@ -249,7 +253,9 @@ impl ProviderDeclined {
         match self.kind {
             DeclinedKind::Away => format!("{} does not answer", self.provider),
             DeclinedKind::Cancelled => "You did not sign in".to_owned(),
+            DeclinedKind::Crowded => format!("Many people are signing in with {}", self.provider),
             DeclinedKind::Refused => format!("Signing in with {} did not work", self.provider),
+            DeclinedKind::Untied => format!("Your account was not linked with {}", self.provider),
             DeclinedKind::Stopped => format!("{} can’t be used right now", self.provider),
         }
     }
@@ -261,9 +267,16 @@ impl ProviderDeclined {
                  administrator the reference below."
             }
             DeclinedKind::Cancelled => "The sign-in was stopped before it was finished. Nothing was changed.",
+            DeclinedKind::Crowded => {
+                "Nothing is wrong with your account. Wait a few seconds and load this page again."
+            }
             DeclinedKind::Refused => {
                 "You were not signed in, and nothing was changed. Try again. If it goes on, tell your administrator the \
                  reference below; they can see the cause."
+            }
+            DeclinedKind::Untied => {
+                "You are signed in as before, and nothing was changed. If it goes on, tell your administrator the reference below; they \
+                 can see the cause."
             }
             DeclinedKind::Stopped => {
                 "Your administrator has switched this way of signing in off. Sign in another way, or ask them with the \
@@ -276,8 +289,13 @@ impl ProviderDeclined {
         match self.kind {
             DeclinedKind::Away | DeclinedKind::Stopped => "plug",
             DeclinedKind::Cancelled => "back",
-            DeclinedKind::Refused => "alert",
+            DeclinedKind::Crowded => "clock",
+            DeclinedKind::Refused | DeclinedKind::Untied => "alert",
         }
+    }
+
+    fn back(&self) -> &'static str {
+        if self.back_href == "/sign-in" { "Back to sign-in" } else { "Back to my apps" }
     }
 
     fn href(&self) -> &str {

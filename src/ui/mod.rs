@@ -37,7 +37,9 @@ pub use frame::{Action, Frame, Moment, Notice, PersonMenu, Problem, Theme, Tone}
 pub use gate::{Clause, CookiesRefused, Decision, Denied, Outcome, Unauthorized};
 pub use lantern::{Check, Lantern, LanternPerson};
 pub use password::{LinkProblem, PasswordChange, PasswordLinkDead, PasswordRule, PasswordSet};
-pub use portal::{Account, AppTile, Apps, SessionRow, Sessions, SignOut, SignedOut};
+pub use portal::{
+    Account, AppTile, Apps, LinkedProvider, ProviderTie, SessionRow, Sessions, SignOut, SignedOut,
+};
 pub use qr::QrCode;
 pub use setup::{NextStep, Setup, SetupDone, SetupExpired};
 pub use sign_in::{

@@ -93,6 +93,8 @@ pub struct Account {
     pub totp_removable: bool,
     /// Recovery codes left; absent where there cannot be any.
     pub recovery_left: Option<u32>,
+    /// Providers that are linked, or can be.
+    pub providers: Vec<LinkedProvider>,
     /// Number of sessions, this one included.
     pub sessions: u32,
     /// What the last step did.
@@ -108,6 +110,53 @@ impl Account {
     #[allow(clippy::unused_self, reason = "templates ask every page where it is the same way")]
     fn here(&self) -> &'static str {
         "me"
+    }
+}
+
+/// An identity provider on the page of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkedProvider {
+    /// Its name for people.
+    pub label: String,
+    /// Its name in addresses.
+    pub name: String,
+    /// Since when the account is linked with it; absent when it is not.
+    pub since: Option<Moment>,
+}
+
+impl LinkedProvider {
+    fn href(&self) -> String {
+        let word = if self.since.is_some() { "unlink" } else { "link" };
+        format!("/auth/{word}/{}", utf8_percent_encode(&self.name, SEGMENT))
+    }
+}
+
+/// The question before an account is linked with a provider, or unlinked. Posts `csrf` to `/auth/link/{name}` or
+/// `/auth/unlink/{name}`.
+#[derive(Debug, Clone, Default, Template)]
+#[template(path = "provider_tie.html", config = "src/ui/askama.toml")]
+pub struct ProviderTie {
+    /// The frame.
+    pub frame: Frame,
+    /// Its name for people.
+    pub provider: String,
+    /// Its name in addresses.
+    pub name: String,
+    /// Whether it is to be unlinked.
+    pub unlinks: bool,
+    /// Whether the person could not come in without it.
+    pub only_way_in: bool,
+}
+
+impl ProviderTie {
+    fn title(&self) -> String {
+        let word = if self.unlinks { "Unlink" } else { "Link your account with" };
+        format!("{word} {}?", self.provider)
+    }
+
+    fn action(&self) -> String {
+        let word = if self.unlinks { "unlink" } else { "link" };
+        format!("/auth/{word}/{}", utf8_percent_encode(&self.name, SEGMENT))
     }
 }
 
@@ -227,4 +276,4 @@ impl SignedOut {
     }
 }
 
-pages!(Apps, Account, Sessions, SignOut, SignedOut);
+pages!(Apps, Account, ProviderTie, Sessions, SignOut, SignedOut);

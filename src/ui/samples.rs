@@ -96,6 +96,13 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         reference: "K7M3QX2RVB4DNTWA".into(),
         at: moment(21),
     };
+    let tie = |unlinks, only_way_in| ProviderTie {
+        frame: plain(),
+        provider: w.title.clone(),
+        name: "entra".into(),
+        unlinks,
+        only_way_in,
+    };
     let error = |kind| ErrorPage {
         frame: plain(),
         kind,
@@ -178,8 +185,8 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
                 return_to: "sealed".into(),
                 identifier: w.username.clone(),
                 providers: vec![
-                    Provider { name: if prefix.is_empty() { "Microsoft (Acme)".into() } else { HOSTILE.into() }, href: "/auth/start/entra".into() },
-                    Provider { name: "Demo SAML".into(), href: "javascript:alert(1)".into() },
+                    Provider { name: if prefix.is_empty() { "Microsoft (Acme)".into() } else { HOSTILE.into() }, href: "/auth/start/entra".into(), away: true },
+                    Provider { name: "Demo SAML".into(), href: "javascript:alert(1)".into(), away: false },
                 ],
                 ..SignIn::default()
             }
@@ -381,6 +388,10 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
                 totp_offered: true,
                 totp_removable: true,
                 recovery_left: Some(2),
+                providers: vec![
+                    LinkedProvider { label: w.title.clone(), name: "entra".into(), since: Some(moment(5)) },
+                    LinkedProvider { label: "Google".into(), name: "go/../ogle".into(), since: None },
+                ],
                 sessions: 3,
                 ..Account::default()
             }
@@ -408,6 +419,9 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
             }
             .render(),
         ),
+        ("link", tie(false, false).render()),
+        ("unlink", tie(true, false).render()),
+        ("unlink-only", tie(true, true).render()),
         ("sign-out", SignOut { frame: signed_in(), action: "/sign-out".into(), identity: w.email.clone(), cancel_href: "/apps".into(), return_to: Some(w.title.clone()), provider: some("Microsoft (Acme)") }.render()),
         ("signed-out", SignedOut { frame: plain(), sign_in_href: "/sign-in".into(), still_at: some("Microsoft (Acme)"), apps: vec![w.title.clone(), "Reports".into()], ..SignedOut::default() }.render()),
         ("provider-chooser", ProviderChooser { frame: plain(), guests: vec![GuestLink { name: w.title.clone(), about: w.sentence.clone(), href: "/choose?guest=1".into(), present: true }] }.render()),
@@ -475,6 +489,8 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ("error-504", ErrorPage { app: None, ..error(ErrorKind::GatewayTimeout) }.render()),
         ("provider-declined", declined(DeclinedKind::Refused).render()),
         ("provider-declined-away", declined(DeclinedKind::Away).render()),
+        ("provider-declined-crowded", declined(DeclinedKind::Crowded).render()),
+        ("provider-declined-untied", declined(DeclinedKind::Untied).render()),
         ("provider-declined-cancelled", declined(DeclinedKind::Cancelled).render()),
         ("provider-declined-stopped", declined(DeclinedKind::Stopped).render()),
         ("rehearsed", Rehearsed { frame: plain() }.render()),

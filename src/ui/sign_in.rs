@@ -19,6 +19,8 @@ pub struct Provider {
     pub name: String,
     /// Where it leads.
     pub href: String,
+    /// Whether it did not answer a moment ago.
+    pub away: bool,
 }
 
 impl Provider {

@@ -88,6 +88,8 @@ pub fn router(web: Web) -> Router {
         .route("/auth/oidc/{provider}/backchannel-logout", post(portal::logout::backchannel))
         .route("/auth/finish", get(portal::federation::finish))
         .route("/auth/oidc/{provider}/jwks.json", get(portal::federation::client_keys))
+        .route("/auth/link/{provider}", get(portal::ties::link_page).post(portal::ties::link))
+        .route("/auth/unlink/{provider}", get(portal::ties::unlink_page).post(portal::ties::unlink))
         .route("/apps", get(portal::apps::launcher))
         .route("/me", get(portal::account::overview))
         .route("/me/security", get(portal::account::overview))

@@ -145,7 +145,11 @@ pub(super) fn failed(here: &Here, error: &SignInError) -> Response {
             let html = ErrorPage { retry, ..error_page(here, ErrorKind::TooManyRequests) }.render();
             wait_for(page(StatusCode::TOO_MANY_REQUESTS, html), wait.as_seconds())
         }
-        SignInError::Same | SignInError::Stale | SignInError::Wrong | SignInError::Used => start_again(here),
+        SignInError::Anew(_)
+        | SignInError::Same
+        | SignInError::Stale
+        | SignInError::Wrong
+        | SignInError::Used => start_again(here),
     }
 }
 
@@ -154,8 +158,10 @@ fn declined(here: &Here, declined: &Declined) -> Response {
     let (kind, status) = match declined.why {
         Why::Away => (DeclinedKind::Away, StatusCode::BAD_GATEWAY),
         Why::Cancelled => (DeclinedKind::Cancelled, StatusCode::OK),
+        Why::Crowded => (DeclinedKind::Crowded, StatusCode::SERVICE_UNAVAILABLE),
         Why::Refused => (DeclinedKind::Refused, StatusCode::FORBIDDEN),
         Why::Stopped => (DeclinedKind::Stopped, StatusCode::FORBIDDEN),
+        Why::Untied => (DeclinedKind::Untied, StatusCode::FORBIDDEN),
     };
     let html = ProviderDeclined {
         frame: here.frame(),

@@ -591,3 +591,21 @@ async fn the_keys_and_the_records_as_a_whole_are_nobody_s_who_has_but_a_tenant()
     assert_eq!(code(house.admin.backup(&operator(), &to).await), "done");
     assert!(to.exists());
 }
+
+#[tokio::test]
+async fn tenant_05_a_provider_is_tried_and_switched_by_whoever_has_a_say_where_it_belongs() {
+    let house = house().await;
+    let (acme, other) = (house.tenant("acme").await, house.tenant("other").await);
+    let ada = house.admin_of("ada", "tenant-admin", Place::Tenant(acme)).await;
+    let eve = house.admin_of("eve", "tenant-admin", Place::Tenant(other)).await;
+    let grace = house.person("grace", AccountKind::User, &[("user", Place::Tenant(acme))]).await;
+    let (own, name, admin) = (Some(slug("acme")), slug("corp"), &house.admin);
+    for (who, tenant, fine) in
+        [(ada, &own, true), (ada, &None, false), (eve, &own, false), (grace, &own, false)]
+    {
+        let by = house.as_(who).await;
+        let tried = admin.may_try_provider(&by, tenant.as_ref()).await;
+        let stopped = admin.stop_provider(&by, (&name, tenant.as_ref()), "a test", None).await;
+        assert_eq!((tried.is_ok(), stopped.is_ok()), (fine, fine), "{tenant:?}");
+    }
+}

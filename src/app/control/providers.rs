@@ -99,6 +99,7 @@ impl Desk<'_> {
     /// Walks everything that can be walked without a person, and begins a sign-in of which nothing stays.
     pub(super) async fn idp_test(&self, name: &str, sign_in: bool) -> Result<Answer, Trouble> {
         let provider = self.provider(name)?;
+        self.admin.may_try_provider(self.by, provider.tenant.as_ref()).await?;
         let now = self.admin.clock.now();
         let findings = self.controls.federation.inspect(&provider, now).await;
         let fine = findings.iter().all(|finding| finding.verdict != Verdict::Failed);

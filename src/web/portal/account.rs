@@ -9,8 +9,9 @@ use super::{factors, moment};
 use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::{Level, SessionId};
 use crate::session::Record;
+use crate::signin::Tie;
 use crate::store::{credentials, sessions as store};
-use crate::ui::{Account, Notice, SessionRow, Sessions};
+use crate::ui::{Account, LinkedProvider, Notice, SessionRow, Sessions};
 use crate::web::form::Posted;
 use crate::web::here::{Here, SignedIn};
 use crate::web::reply::{self, Failure};
@@ -59,6 +60,12 @@ async fn overview_inner(here: &Here, record: &Record) -> Result<Response, Failur
     let live = store::live_of(&mut conn, who.user, here.now).await?;
     let user = crate::store::users::by_id(&mut conn, who.user).await?.ok_or(Failure::Stale)?;
     drop(conn);
+    let linked = |tie: Tie| LinkedProvider {
+        label: tie.label,
+        name: tie.provider.to_string(),
+        since: tie.since.map(moment),
+    };
+    let ties = here.web.signin.ties(who, &here.visit()).await?;
     let page = Account {
         frame: here.frame_of(record),
         name: who.name.to_string(),
@@ -73,6 +80,7 @@ async fn overview_inner(here: &Here, record: &Record) -> Result<Response, Failur
         totp_offered: factors::offered(here),
         totp_removable: factors::removable(here, record),
         recovery_left,
+        providers: ties.into_iter().map(linked).collect(),
         sessions: u32::try_from(live.len()).unwrap_or_default(),
         notice: told(here, record).await,
     };

@@ -4,7 +4,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 
 use super::account::tell;
-use super::onward::{Onward, prove_again};
+use super::onward::{anew_at, lead, prove_again};
 use super::query;
 use super::sign_in::{cancel_href, destination};
 use crate::access::MfaRule;
@@ -22,13 +22,26 @@ use crate::web::reply::{self, Failure};
 /// How fresh a proof must be before factors are touched.
 const FRESH: Span = Span::minutes(5);
 
+/// Whether somebody has just shown the strongest that they have.
+pub(super) fn is_fresh(here: &Here, record: &Record) -> bool {
+    if record.principal.enrolled {
+        record.level.has_second(Some(FRESH), here.now)
+    } else {
+        record.level.first_within(FRESH, here.now)
+    }
+}
+
 /// Asks for a fresh proof first, the strongest the person has; `None` when there is one.
-async fn freshly_proven(here: &Here, record: &Record, back: &str) -> Result<Option<Response>, Failure> {
+pub(super) async fn freshly_proven(
+    here: &Here,
+    record: &Record,
+    back: &str,
+) -> Result<Option<Response>, Failure> {
     let who = &record.principal;
+    if is_fresh(here, record) {
+        return Ok(None);
+    }
     if who.enrolled {
-        if record.level.has_second(Some(FRESH), here.now) {
-            return Ok(None);
-        }
         let raise = (who.user, &record.level, false);
         let begun = here
             .web
@@ -37,12 +50,7 @@ async fn freshly_proven(here: &Here, record: &Record, back: &str) -> Result<Opti
             .await?;
         return Ok(Some(reply::see(&format!("/sign-in/verify?flow={}", begun.handle.expose()))));
     }
-    if record.level.first_within(FRESH, here.now) {
-        return Ok(None);
-    }
-    match prove_again(here, record, back).await? {
-        Onward::Prove(path) | Onward::Here(path) | Onward::There(path, _) => Ok(Some(reply::see(&path))),
-    }
+    Ok(Some(lead(here, prove_again(here, record, back).await?)))
 }
 
 /// The page with the code to scan. Within a sign-in that owes it, or for somebody signed in who has just proven enough.
@@ -76,7 +84,10 @@ async fn finished(here: &Here, failure: Failure) -> Response {
 async fn enrol_page_inner(here: &Here, handle: Option<String>) -> Result<Response, Failure> {
     if let Some(handle) = handle {
         let flow = here.web.signin.flow(&handle, &here.browser_digest(), &here.visit()).await?;
-        return enrol_html(here, &handle, &flow, Vec::new()).await;
+        return match enrol_html(here, &handle, &flow, Vec::new()).await {
+            Err(failure) => anew(here, &flow, failure),
+            shown => shown,
+        };
     }
     let Some(record) = here.record.clone() else {
         return Ok(reply::see("/sign-in?return_to=%2Fme%2Fsecurity%2Ftotp"));
@@ -96,6 +107,15 @@ async fn enrol_page_inner(here: &Here, handle: Option<String>) -> Result<Respons
     Ok(reply::see(&format!("/me/security/totp?flow={}", begun.handle.expose())))
 }
 
+/// Where the first factor is of a provider and too old, the way leads there once more, and then to where the flow was to lead.
+fn anew(here: &Here, flow: &Flow, failure: Failure) -> Result<Response, Failure> {
+    let provider = match &failure {
+        Failure::SignIn(SignInError::Anew(name)) => here.web.signin.federation.named(name.as_str()),
+        _ => None,
+    };
+    provider.map_or(Err(failure), |provider| Ok(lead(here, anew_at(&provider, &flow.return_to))))
+}
+
 async fn enrol_html(
     here: &Here,
     handle: &str,
@@ -108,6 +128,7 @@ async fn enrol_html(
         (Purpose::SignIn, Some(_)) => {
             Some("Your account or the app you are opening asks for a second factor.".to_owned())
         }
+        (Purpose::Link { .. }, _) => None,
         (Purpose::StepUp { .. }, to) => to.map(|to| format!("{} asks for a second factor.", to.title)),
     };
     let page = ui::TotpEnrol {
@@ -152,7 +173,7 @@ async fn enrol_inner(form: &Posted) -> Result<Response, Failure> {
             let page = enrol_html(here, handle, &flow, vec![ui::Problem::field("code", words)]).await?;
             return Ok(reply::wait_for(page, wait.as_seconds()));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return anew(here, &flow, error.into()),
     };
     let page = if enrolled.codes.is_empty() {
         reply::see(&format!("/auth/continue?flow={handle}"))
@@ -165,7 +186,7 @@ async fn enrol_inner(form: &Posted) -> Result<Response, Failure> {
         Step::Done { token, .. } => {
             reply::with_cookie(page, &cookie::set(Kind::Session, token.expose(), here.web.sessions.secure()))
         }
-        Step::Owes(_) => page,
+        Step::Owes(_) | Step::Tied => page,
     })
 }
 

@@ -7,8 +7,10 @@ use http_body_util::{BodyExt as _, Limited};
 
 use super::query;
 use super::sign_in::{bounded, stepped};
+use super::ties::tied;
+use crate::domain::Slug;
 use crate::domain::login::Purpose;
-use crate::signin::{Departure, Response as Answer, Returned};
+use crate::signin::{Departure, Response as Answer, Returned, Step};
 use crate::ui::{Continue, ErrorKind, Rehearsed};
 use crate::web::here::Here;
 use crate::web::{Web, reply};
@@ -16,8 +18,19 @@ use crate::web::{Web, reply};
 /// The most bytes of an answer that a browser posts.
 const MOST: usize = 64 * 1024;
 
+/// What is asked of a provider about somebody who is signed in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Nothing: nobody is.
+    No,
+    /// That they sign in there, too.
+    There,
+    /// That they prove anew who they are.
+    Anew,
+}
+
 /// The address of a sign-in at a provider.
-pub(super) fn start_path(provider: &str, return_to: &str, hint: Option<&str>, again: bool) -> String {
+pub(super) fn start_path(provider: &str, return_to: &str, hint: Option<&str>, again: Again) -> String {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     if !return_to.is_empty() {
         pairs.append_pair("return_to", return_to);
@@ -25,8 +38,10 @@ pub(super) fn start_path(provider: &str, return_to: &str, hint: Option<&str>, ag
     if let Some(hint) = hint {
         pairs.append_pair("login_hint", hint);
     }
-    if again {
-        pairs.append_pair("again", "1");
+    match again {
+        Again::No => {}
+        Again::There => drop(pairs.append_pair("again", "there")),
+        Again::Anew => drop(pairs.append_pair("again", "1")),
     }
     let query = pairs.finish();
     let mark = if query.is_empty() { "" } else { "?" };
@@ -34,10 +49,24 @@ pub(super) fn start_path(provider: &str, return_to: &str, hint: Option<&str>, ag
 }
 
 /// Begins a sign-in at a provider.
-pub(in crate::web) async fn start(here: Here, Path(provider): Path<String>, raw: RawQuery) -> Response {
+pub(in crate::web) async fn start(
+    here: Here,
+    Path(provider): Path<String>,
+    raw: RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    // Nothing that is no name gets into an address of ours.
+    let Ok(provider) = Slug::parse(&provider) else {
+        return reply::problem(&here, &headers, ErrorKind::NotFound);
+    };
+    let provider = provider.as_str();
     let return_to = bounded(&query(&raw, "return_to").unwrap_or_default());
     let hint = query(&raw, "login_hint").filter(|hint| hint.len() <= 254);
-    let again = query(&raw, "again").is_some();
+    let again = match query(&raw, "again").as_deref() {
+        None => Again::No,
+        Some("there") => Again::There,
+        Some(_) => Again::Anew,
+    };
     if !here.returning {
         // Nothing is written for a browser that has not shown that it keeps the cookie which the sign-in is bound to.
         if query(&raw, "cookie").is_some() {
@@ -47,7 +76,7 @@ pub(in crate::web) async fn start(here: Here, Path(provider): Path<String>, raw:
             Some(handle) if handle.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) => {
                 format!("/auth/start/{provider}?rehearsal={handle}")
             }
-            _ => start_path(&provider, &return_to, hint.as_deref(), again),
+            _ => start_path(provider, &return_to, hint.as_deref(), again),
         };
         href.push_str(if href.contains('?') { "&cookie=1" } else { "?cookie=1" });
         return reply::ok(Continue { frame: here.frame(), to: "your sign-in".into(), href }.render());
@@ -55,17 +84,18 @@ pub(in crate::web) async fn start(here: Here, Path(provider): Path<String>, raw:
     // An operator tries the provider; whoever is signed in here has nothing to do with it.
     if let Some(handle) = query(&raw, "rehearsal") {
         let browser = here.browser_digest();
-        return match here.web.signin.depart_rehearsal(&handle, &provider, &browser, &here.visit()).await {
+        return match here.web.signin.depart_rehearsal(&handle, provider, &browser, &here.visit()).await {
             Ok(address) => reply::see(&address),
             Err(error) => reply::failed(&here, &error),
         };
     }
     let purpose = match &here.record {
         None => Purpose::SignIn,
-        Some(record) if again => Purpose::StepUp { session: record.id },
+        Some(record) if again != Again::No => Purpose::StepUp { session: record.id },
         Some(record) => return super::onward::follow(&here, record, &return_to).await,
     };
-    let to = Departure { provider: &provider, purpose, return_to: &return_to, login_hint: hint.as_deref() };
+    let anew = again == Again::Anew;
+    let to = Departure { provider, purpose, return_to: &return_to, login_hint: hint.as_deref(), anew };
     match here.web.signin.depart(&to, &here.browser_digest(), &here.visit()).await {
         Ok(address) => reply::see(&address),
         Err(error) => reply::failed(&here, &error),
@@ -104,6 +134,7 @@ async fn returned(here: &Here, provider: Option<&str>, raw: &RawQuery) -> Respon
     };
     let browser = here.browser_digest();
     match here.web.signin.returned(provider, &answer, Some(&browser), &here.visit()).await {
+        Ok(Returned::Stepped(Step::Tied)) => tied(here).await,
         Ok(Returned::Stepped(step)) => stepped(here, answer.state.as_deref().unwrap_or_default(), &step),
         Ok(Returned::Arrived) => reply::start_again(here),
         Ok(Returned::Rehearsed) => reply::ok(Rehearsed { frame: here.frame() }.render()),
@@ -147,6 +178,7 @@ async fn posted_inner(here: &Here, provider: Option<&str>, request: Request) -> 
 pub(in crate::web) async fn finish(here: Here, raw: RawQuery) -> Response {
     let Some(flow) = query(&raw, "flow") else { return reply::start_again(&here) };
     match here.web.signin.finish(&flow, &here.browser_digest(), &here.visit()).await {
+        Ok(Step::Tied) => tied(&here).await,
         Ok(step) => stepped(&here, &flow, &step),
         Err(error) => reply::failed(&here, &error),
     }

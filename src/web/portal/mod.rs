@@ -10,6 +10,7 @@ pub(super) mod password;
 pub(super) mod setup;
 pub(super) mod sign_in;
 pub(super) mod sign_out;
+pub(super) mod ties;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::RawQuery;
 use axum::response::Response;
 
-use super::federation::start_path;
+use super::federation::{Again, start_path};
 use super::query;
 use crate::access::engine::Request;
 use crate::access::{Decision, decide};
-use crate::domain::Span;
 use crate::domain::login::Purpose;
-use crate::domain::session::FirstFactor;
+use crate::domain::provider::Provider;
 use crate::domain::target::Target;
+use crate::domain::{Slug, Span};
 use crate::session::{Record, return_to};
 use crate::store::DbError;
 use crate::ui::Continue;
@@ -27,6 +27,8 @@ pub(super) enum Onward {
     There(String, String),
     /// Something to prove first, on a page of the portal.
     Prove(String),
+    /// Something to prove first at a provider of that name: the page of ours that leads there.
+    ProveAt(String, String),
 }
 
 /// Whether a text is a path of our own: nothing that a browser would take for another site.
@@ -86,12 +88,22 @@ pub(super) async fn onward(here: &Here, record: &Record, to: &str) -> Result<Onw
 
 /// Asks for the first factor again, from the same person.
 pub(super) async fn prove_again(here: &Here, record: &Record, to: &str) -> Result<Onward, reply::Failure> {
-    // Whoever came from a provider proves it there.
-    if let FirstFactor::Provider(name) = &record.level.first
-        && let Some(name) = name.strip_prefix("oidc:")
-        && here.web.signin.federation.named(name).is_some()
+    // Where an app or a tenant asks for a provider, it is the one; otherwise, whoever came from a provider proves it there.
+    let at = |name: &Slug, again| {
+        let label = here.web.signin.federation.named(name.as_str()).map(|it| it.label.clone());
+        let label = label.unwrap_or_else(|| name.to_string());
+        Ok(Onward::ProveAt(start_path(name.as_str(), to, None, again), label))
+    };
+    match here.web.signin.demanded(to, &here.visit()) {
+        Some(name) if record.level.first.oidc() != Some(name.as_str()) => return at(&name, Again::There),
+        _ => {}
+    }
+    if let Some(name) = here.web.signin.must_use(&record.principal, &record.level) {
+        return at(&name, Again::Anew);
+    }
+    if let Some(provider) = record.level.first.oidc().and_then(|name| here.web.signin.federation.named(name))
     {
-        return Ok(Onward::Prove(start_path(name, to, None, true)));
+        return Ok(anew_at(&provider, to));
     }
     let (session, username) = (record.id, record.principal.username.as_str());
     let begun = here
@@ -102,14 +114,15 @@ pub(super) async fn prove_again(here: &Here, record: &Record, to: &str) -> Resul
     Ok(Onward::Prove(format!("/sign-in/password?flow={}", begun.handle.expose())))
 }
 
+/// The way to a provider at which the first factor is given anew.
+pub(super) fn anew_at(provider: &Provider, to: &str) -> Onward {
+    Onward::ProveAt(start_path(provider.name.as_str(), to, None, Again::Anew), provider.label.clone())
+}
+
 /// Where somebody lands who was not on the way anywhere: the role's page, the installation's, or the launcher.
 fn landing(here: &Here, record: &Record) -> Onward {
     let snapshot = here.web.snapshot.load();
-    let by_role = record
-        .principal
-        .roles
-        .iter()
-        .find_map(|held| held.landing.as_ref().map(crate::domain::text::Slug::as_str));
+    let by_role = record.principal.roles.iter().find_map(|held| held.landing.as_ref().map(Slug::as_str));
     let name = by_role.or(here.web.settings.landing.as_deref());
     match name.and_then(|name| snapshot.route(name)) {
         Some(route) => Onward::There(
@@ -136,8 +149,17 @@ pub(in crate::web) async fn continue_page(SignedIn(here, record): SignedIn, raw:
 async fn follow_as_page(here: &Here, record: &Arc<Record>, to: &str) -> Response {
     match onward(here, record, to).await {
         Err(failure) => failure.reply(here),
-        Ok(Onward::Here(path) | Onward::Prove(path)) => reply::see(&path),
-        Ok(Onward::There(href, to)) => reply::ok(Continue { frame: here.frame(), to, href }.render()),
+        Ok(onward) => lead(here, onward),
+    }
+}
+
+/// Leads on, by a page of ours where the way goes to another site: it may be the end of a chain that a form began.
+pub(super) fn lead(here: &Here, onward: Onward) -> Response {
+    match onward {
+        Onward::Here(path) | Onward::Prove(path) => reply::see(&path),
+        Onward::There(href, to) | Onward::ProveAt(href, to) => {
+            reply::ok(Continue { frame: here.frame(), to, href }.render())
+        }
     }
 }
 
@@ -145,6 +167,8 @@ async fn follow_as_page(here: &Here, record: &Arc<Record>, to: &str) -> Response
 pub(super) async fn follow(here: &Here, record: &Record, to: &str) -> Response {
     match onward(here, record, to).await {
         Err(failure) => failure.reply(here),
-        Ok(Onward::Here(path) | Onward::Prove(path) | Onward::There(path, _)) => reply::see(&path),
+        Ok(Onward::Here(path) | Onward::Prove(path) | Onward::ProveAt(path, _) | Onward::There(path, _)) => {
+            reply::see(&path)
+        }
     }
 }

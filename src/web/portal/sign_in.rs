@@ -3,7 +3,7 @@
 use axum::extract::RawQuery;
 use axum::response::Response;
 
-use super::federation::start_path;
+use super::federation::{Again, start_path};
 use super::{onward, query};
 use crate::access::Route;
 use crate::domain::Password;
@@ -20,6 +20,8 @@ use crate::web::reply::{self, Failure};
 /// Said for every reason that a name and a password do not open the door.
 const WRONG: &str =
     "That username and password don't match. Check Caps Lock, or ask for a link to set a new password.";
+/// Said besides where some company signs in with a provider, to everybody alike.
+const ELSEWHERE: &str = " If your company signs in with a provider, use its button on the first page.";
 /// Said for every reason that a code does not.
 const WRONG_CODE: &str =
     "That code is not right. Codes change every 30 seconds: wait for the next one and try again.";
@@ -30,8 +32,18 @@ pub(in crate::web) async fn identifier(here: Here, raw: RawQuery) -> Response {
     if let Some(record) = here.record.clone() {
         return onward::follow(&here, &record, &return_to).await;
     }
+    // Where one way in is the only one, nobody is asked.
+    match here.web.signin.only_way(&return_to, &here.visit()).await {
+        Err(error) => return reply::failed(&here, &error),
+        Ok(Some(provider)) => {
+            let href = start_path(provider.name.as_str(), &bounded(&return_to), None, Again::No);
+            return onward::lead(&here, onward::Onward::ProveAt(href, provider.label.clone()));
+        }
+        Ok(None) => {}
+    }
     let notice = query(&raw, "notice").and_then(|word| match word.as_str() {
         "password-set" => Some("Your password is set. Sign in with it now.".to_owned()),
+        "unlinked" => Some("The provider is unlinked. Sign in another way to go on.".to_owned()),
         "set-up" => Some("The first administrator is ready. Sign in to go on.".to_owned()),
         _ => None,
     });
@@ -52,7 +64,8 @@ async fn name_page(
     };
     let button = |provider: &std::sync::Arc<crate::domain::provider::Provider>| ui::Provider {
         name: provider.label.clone(),
-        href: start_path(provider.name.as_str(), &return_to, None, false),
+        href: start_path(provider.name.as_str(), &return_to, None, Again::No),
+        away: here.web.signin.is_away(provider, &here.visit()),
     };
     let providers = providers.iter().map(button).collect();
     reply::ok(
@@ -103,7 +116,7 @@ pub(in crate::web) async fn identify(Opening(form): Opening) -> Response {
         // The provider of the address' domain, whether or not anybody has the address. A page leads on, since a form may not
         // end on another site.
         Ok(Some(provider)) => {
-            let href = start_path(provider.name.as_str(), &bounded(&return_to), Some(name), false);
+            let href = start_path(provider.name.as_str(), &bounded(&return_to), Some(name), Again::No);
             let to = provider.label.clone();
             return reply::ok(ui::Continue { frame: here.frame(), to, href }.render());
         }
@@ -174,6 +187,7 @@ fn owed_path(owed: Owed, handle: &str) -> String {
 pub(super) fn stepped(here: &Here, handle: &str, step: &Step) -> Response {
     match step {
         Step::Owes(owed) => reply::see(&owed_path(*owed, handle)),
+        Step::Tied => reply::see("/me/security"),
         Step::Done { token, .. } => {
             let cookie = cookie::set(Kind::Session, token.expose(), here.web.sessions.secure());
             reply::with_cookie(reply::see(&continue_path(Some(handle), "", "")), &cookie)
@@ -192,13 +206,18 @@ pub(in crate::web) async fn password_page(here: Here, raw: RawQuery) -> Response
     }
 }
 
+fn wrong(here: &Here) -> String {
+    let elsewhere = if here.web.snapshot.load().demands_providers() { ELSEWHERE } else { "" };
+    format!("{WRONG}{elsewhere}")
+}
+
 fn password_html(here: &Here, at: &At, identifier: &str, error: Option<String>) -> String {
     ui::Password {
         frame: here.frame(),
         flow: at.handle.clone(),
         identifier: identifier.to_owned(),
         change_href: match at.flow.purpose {
-            Purpose::SignIn => with_target("/sign-in", &at.flow.return_to),
+            Purpose::Link { .. } | Purpose::SignIn => with_target("/sign-in", &at.flow.return_to),
             // Somebody else's name would not raise this session: it ends first.
             Purpose::StepUp { .. } => with_target("/sign-out", &at.flow.return_to),
         },
@@ -220,6 +239,7 @@ pub(super) fn with_target(page: &str, return_to: &str) -> String {
 /// Where "Cancel" leads: to the beginning, or for somebody who is signed in back to what they can do as it is.
 pub(super) fn cancel_href(flow: &Flow) -> String {
     match flow.purpose {
+        Purpose::Link { .. } => "/me/security".to_owned(),
         Purpose::SignIn => with_target("/sign-in", &flow.return_to),
         Purpose::StepUp { .. } if flow.return_to.starts_with("/me") => "/me".to_owned(),
         Purpose::StepUp { .. } => "/apps".to_owned(),
@@ -247,11 +267,11 @@ pub(in crate::web) async fn password(form: Posted) -> Response {
     };
     let Stage::Named { identifier } = at.flow.stage.clone() else { return next_page(here, &at).await };
     let Ok(password) = Password::parse(form.field("password")) else {
-        return reply::ok(password_html(here, &at, &identifier, Some(WRONG.into())));
+        return reply::ok(password_html(here, &at, &identifier, Some(wrong(here))));
     };
     match here.web.signin.password(&at.flow, &password, &here.visit()).await {
         Ok(step) => stepped(here, &at.handle, &step),
-        Err(SignInError::Wrong) => reply::ok(password_html(here, &at, &identifier, Some(WRONG.into()))),
+        Err(SignInError::Wrong) => reply::ok(password_html(here, &at, &identifier, Some(wrong(here)))),
         Err(SignInError::Throttled(wait)) => {
             let error = format!(
                 "Too many tries. Wait {} and try again, or ask your administrator for help.",
@@ -281,7 +301,7 @@ async fn second_page(here: &Here, at: &At, recovery: bool, error: Option<String>
         return reply::ok(ui::Recovery { frame, flow, identifier, verify_href, cancel_href, error }.render());
     }
     let reason = match at.flow.purpose {
-        Purpose::SignIn => None,
+        Purpose::Link { .. } | Purpose::SignIn => None,
         Purpose::StepUp { .. } => Some(match destination(here, &at.flow.return_to) {
             Some(to) => format!("{} asks for a fresh code.", to.title),
             None => "This page asks for a fresh code.".to_owned(),

@@ -132,19 +132,30 @@ async fn oidc_23_an_address_links_only_where_the_provider_speaks_for_it() {
             assert!(!made.email_verified, "an address that is not vouched for goes to no app");
         }
     }
-    // The flag says nothing about another claim.
-    let world = World::open(
-        Engine::Sqlite,
-        "authoritative = true\nattributes = { email = \"preferred_username\" }\n",
-    )
-    .await;
-    world.idp.says(|script| script.person["preferred_username"] = json!("grace@acme.example"));
-    world.welcome().await;
-    let grace = world.stage.user("grace").await;
-    let mut conn = world.stage.house().db.read().await.unwrap();
-    let name = Slug::parse("corp").unwrap();
-    assert_ne!(identities::find(&mut conn, &name, "248289761001").await.unwrap().unwrap().user, grace);
-    drop(conn);
+    // The flag says nothing about another claim; the file can, and then the provider can say no.
+    for (flag, own, linked) in [(true, false, false), (true, true, true), (false, true, false)] {
+        let claim = if own { "upn" } else { "other" };
+        let settings =
+            "authoritative = true\nattributes = { email = \"upn\" }\nverified_claims = [\"upn\"]\n";
+        let world = World::open(Engine::Sqlite, settings).await;
+        if !own {
+            world
+                .stage
+                .reconfigured("attributes = { email = \"upn\" }\n", "attributes = { email = \"email\" }\n")
+                .await;
+        }
+        world.idp.says(|script| {
+            script.person[claim] = json!("grace@acme.example");
+            script.person["email"] = json!(if flag { "x@acme.example" } else { "grace@acme.example" });
+            script.person["email_verified"] = json!(flag);
+        });
+        world.welcome().await;
+        let grace = world.stage.user("grace").await;
+        let mut conn = world.stage.house().db.read().await.unwrap();
+        let name = Slug::parse("corp").unwrap();
+        let found = identities::find(&mut conn, &name, "248289761001").await.unwrap().unwrap();
+        assert_eq!(found.user == grace, linked, "{flag} {own}");
+    }
     // Whoever holds something in another tenant is more than this one's provider can speak for.
     let world = World::open(Engine::Sqlite, "authoritative = true\n").await;
     world.idp.says(|script| {

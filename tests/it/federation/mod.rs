@@ -1,5 +1,6 @@
 //! Sign-in at identity providers: one that lies on demand, and one that somebody else wrote.
 
+mod browser;
 mod callback;
 mod canaille;
 mod demo;
@@ -8,8 +9,12 @@ mod foreign;
 mod journeys;
 mod keys;
 mod logout;
+mod midway;
+mod people;
 mod provider;
 mod rehearsal;
+mod required;
+mod ties;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,20 +41,25 @@ const RULES: &str = "\
 
 impl World {
     pub(crate) async fn open(engine: Engine, settings: &str) -> Self {
+        Self::placed(engine, "tenant = \"acme\"\ndomains = [\"acme.example\"]\n", settings).await
+    }
+
+    /// With a provider that belongs somewhere else.
+    pub(crate) async fn placed(engine: Engine, place: &str, settings: &str) -> Self {
         let stage = Stage::open(engine).await;
         let idp = Idp::open("idp.localhost", std::sync::Arc::clone(&stage.clock)).await;
         let world = Self { stage, idp };
-        world
-            .append(&world.section("corp", "tenant = \"acme\"\ndomains = [\"acme.example\"]\n", settings))
-            .await;
+        world.append(&world.section("corp", place, settings)).await;
         world
     }
 
+    /// A provider of the configuration, with rules of its own or those of the tests.
     pub(crate) fn section(&self, name: &str, place: &str, settings: &str) -> String {
         let Idp { issuer, port, .. } = &self.idp;
+        let rules = if settings.contains("[[idp.rule]]") { "" } else { RULES };
         format!(
             "[outbound]\nallow = [\"idp.localhost:{port}\"]\n[[idp]]\nname = \"{name}\"\nlabel = \"Corp\"\n{place}\
-             issuer = \"{issuer}\"\nclient_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\n{settings}\n{RULES}"
+             issuer = \"{issuer}\"\nclient_id = \"{CLIENT}\"\nclient_secret = \"{SECRET}\"\n{settings}\n{rules}"
         )
     }
 
@@ -73,6 +83,15 @@ impl World {
             idp.issuer
         ))
         .await;
+    }
+
+    /// Gives the provider of the configuration other rules.
+    pub(crate) async fn with_rules(&self, rules: &str) {
+        let file = self.stage.folder.path().join("cardea.toml");
+        let old = std::fs::read_to_string(&file).unwrap();
+        assert!(old.contains(RULES));
+        std::fs::write(&file, old.replace(RULES, rules)).unwrap();
+        self.stage.demo.running.reloader().reload("a test").await.unwrap();
     }
 
     /// Somebody before the sign-in page.

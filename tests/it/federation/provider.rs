@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) slow: HashMap<&'static str, Duration>,
     /// Whether the verifier is asked for.
     pub(crate) enforces_pkce: bool,
+    /// Whether it says when somebody signed in only if that was asked.
+    pub(crate) silent: bool,
 }
 
 /// What was asked.
@@ -108,6 +110,7 @@ impl Idp {
             raw: HashMap::new(),
             slow: HashMap::new(),
             enforces_pkce: true,
+            silent: false,
         };
         let idp = Self {
             port,
@@ -277,6 +280,9 @@ async fn token(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Resp
     let mut claims = json!({
         "iss": idp.issuer, "aud": CLIENT, "nonce": asked["nonce"], "iat": now, "exp": now + 300, "auth_time": now,
     });
+    if script.silent && !asked.contains_key("max_age") {
+        merge(&mut claims, &json!({ "auth_time": null }));
+    }
     merge(&mut claims, &script.person);
     merge(&mut claims, &script.claims);
     let mut head = json!({ "alg": script.signer.alg, "kid": script.signer.kid, "typ": "JWT" });

@@ -7,7 +7,7 @@ use cardea::demo::PASSWORD;
 use cardea::domain::Span;
 use cardea::domain::login::{Owed, Purpose};
 use cardea::session::Visit;
-use cardea::signin::{Settings, SignIn, Step};
+use cardea::signin::{Settings, SignIn, Step, Traffic};
 use cardea::store::{audit, credentials, sessions};
 use cardea::sys::OsChance;
 
@@ -577,6 +577,7 @@ async fn mfa_07_recovery_codes_are_worth_nothing_where_they_are_not_taken() {
         hashing: house.hashing.clone(),
         federation: Arc::clone(&house.signin.federation),
         logouts: cardea::signin::Strangers::default(),
+        traffic: Traffic::default(),
         settings: Settings { recovery: false, ..house.signin.settings.clone() },
     };
     let visit =
