@@ -192,7 +192,7 @@ section! {
         /// The longest delay.
         limit: Written<Span> = "30m",
         /// Sign-ins through an identity provider that may fail within an hour, from one address, before it must wait as well.
-        federated: Written<u32> = 30,
+        federated: Written<u32> = 100,
     }
 }
 

@@ -590,7 +590,7 @@ fn the_smallest_has_every_default() {
     assert_eq!(session, SessionLimits { idle: Span::hours(8), absolute: Span::hours(24), per_user: 10 });
     assert_eq!(sign_in.password, PasswordPolicy { min_length: 12, check_common: true });
     let (delay, limit) = (Span::minutes(1), Span::minutes(30));
-    assert_eq!(sign_in.lockout, Lockout { after: 8, delay, limit, federated: 30 });
+    assert_eq!(sign_in.lockout, Lockout { after: 8, delay, limit, federated: 100 });
     assert_eq!(sign_in.default_landing, Landing::Apps);
     assert_eq!(mfa, Mfa { require: MfaRequire::Admins, recovery: true });
     assert!(networks.is_empty() && bootstrap.is_none());

@@ -123,7 +123,7 @@ async fn answers_that_a_page_has_other_people_s_browsers_post_count_against_whoe
     let world = World::open(Engine::Sqlite, "authoritative = true\nresponse_mode = \"form_post\"\n").await;
     world.idp.says(|script| script.claims = json!({ "nonce": "other" }));
     let elsewhere = || Visitor::from(Some("127.0.0.3".parse().unwrap()));
-    for _ in 0..30 {
+    for _ in 0..100 {
         let mut began = elsewhere();
         began.get(&world.stage.portal("/auth/start/corp")).await;
         let (ready, form) = (began.ready(&[("state", "")]), began.form(&[("code", "")]).1);
@@ -152,7 +152,7 @@ async fn sign_ins_that_fail_too_often_have_an_address_wait_and_no_other() {
             script.claims = json!({ "nonce": "other" });
         });
         // As many as `sign_in.lockout.federated` has.
-        for _ in 0..30 {
+        for _ in 0..100 {
             world.refused("id token nonce").await;
         }
         let tokens = world.idp.seen.lock().unwrap().tokens.len();
