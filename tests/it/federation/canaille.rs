@@ -10,11 +10,10 @@ use super::journeys::cli;
 use crate::support::stage::{Engine, Visitor};
 use crate::tls::world::Authority;
 
-/// The provider with its records, its settings and its authority.
+/// The provider: its records, its settings and its authority.
 struct Canaille {
     folder: PathBuf,
     authority: Authority,
-    _running: Option<Foreign>,
 }
 
 impl Canaille {
@@ -35,7 +34,7 @@ impl Canaille {
     }
 
     /// With somebody in a group, and us as a client.
-    async fn open(world: &World, client: &[&str]) -> Self {
+    fn open(world: &World, client: &[&str]) -> Self {
         let folder = world.stage.folder.path().to_owned();
         let port = world.idp.port;
         let authority = Authority::new();
@@ -74,15 +73,14 @@ impl Canaille {
         // Its tokens are for us; registered in its pages, a client is its own audience from the start.
         let id = us["id"].as_str().unwrap();
         Self::says(&folder, &["set", "client", id, "--audience", id]);
-        Self { folder, authority, _running: None }
+        Self { folder, authority }
     }
 
-    async fn start(mut self, port: u16) -> Self {
+    async fn start(&self, port: u16) -> Foreign {
         let bind = format!("127.0.0.1:{port}");
         let words = ["run", "--bind", &bind, "--certfile", "tls.pem", "--keyfile", "tls.key"];
         let child = Self::command(&self.folder, &words).stdout(Stdio::null()).spawn().unwrap();
-        self._running = Some(answering(Foreign(child), port).await);
-        self
+        answering(Foreign(child), port).await
     }
 
     /// A browser that trusts it, sent to its pages, through all of them.
@@ -98,6 +96,13 @@ impl Canaille {
     }
 }
 
+async fn arrived(world: &World, visitor: &Visitor) {
+    if visitor.title() == "My apps" {
+        return;
+    }
+    panic!("{} {:?}", visitor.url, world.cause(visitor).await);
+}
+
 const SCOPES: &str = "scopes = [\"openid\", \"email\", \"profile\", \"groups\"]\n";
 
 #[tokio::test]
@@ -105,7 +110,8 @@ async fn somebody_signs_in_at_a_second_provider_that_we_did_not_write() {
     let world = world(Engine::Sqlite, "https").await;
     let us = ["--client-secret", "not-so-secret", "--token-endpoint-auth-method", "client_secret_basic"];
     let us = [&us[..], &["--id-token-signed-response-alg", "RS256"]].concat();
-    let canaille = Canaille::open(&world, &us).await.start(world.idp.port).await;
+    let canaille = Canaille::open(&world, &us);
+    let _running = canaille.start(world.idp.port).await;
     let section =
         world.section("corp", "tenant = \"acme\"\n", SCOPES).replace(super::SECRET, "not-so-secret");
     world.append(&section).await;
@@ -116,9 +122,7 @@ async fn somebody_signs_in_at_a_second_provider_that_we_did_not_write() {
     world.stage.reconfigured("client_id = \"cardea\"\n", "client_id = \"cardea\"\nca = \"ca.pem\"\n").await;
     world.stage.advance(cardea::domain::Span::seconds(5)).await;
     let visitor = canaille.signed_in(&world).await;
-    if visitor.title() != "My apps" {
-        panic!("{} {:?}", visitor.url, world.cause(&visitor).await);
-    }
+    arrived(&world, &visitor).await;
     assert_eq!(world.roles("edsger.corp").await, ["analyst"]);
     let (code, said) = cli(&world, &["idp", "test", "corp", "--no-sign-in"]).await;
     assert!(code == Some(0) && said.contains("for idp.localhost, until"), "{said}");
@@ -143,11 +147,10 @@ async fn a_second_provider_that_we_did_not_write_takes_our_signature_and_we_take
         ["--token-endpoint-auth-method", "private_key_jwt", "--token-endpoint-auth-signing-alg", "ES256"];
     let signs = ["--id-token-signed-response-alg", "PS256", "--userinfo-signed-response-alg", "RS384"];
     let us = [&how[..], &signs, &["--jwks", &published]].concat();
-    let canaille = Canaille::open(&world, &us).await.start(world.idp.port).await;
+    let canaille = Canaille::open(&world, &us);
+    let _running = canaille.start(world.idp.port).await;
     world.stage.demo.running.reloader().reload("its authority").await.unwrap();
     let visitor = canaille.signed_in(&world).await;
-    if visitor.title() != "My apps" {
-        panic!("{} {:?}", visitor.url, world.cause(&visitor).await);
-    }
+    arrived(&world, &visitor).await;
     assert_eq!(world.roles("edsger.corp").await, ["analyst"]);
 }

@@ -1,5 +1,6 @@
 //! Sign-ins at a provider that we did not write, through its own pages: the `oidc-provider` package on Node.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -158,10 +159,12 @@ async fn oidc_10_every_signature_is_understood_by_a_provider_that_we_did_not_wri
         } else {
             String::new()
         };
-        text.push_str(&format!(
+        write!(
+            text,
             "[[idp]]\nname = \"{name}\"\ntenant = \"acme\"\nissuer = \"{issuer}\"\nclient_id = \"{name}\"\n\
              client_auth = \"private_key_jwt\"\nclient_key = {{ file = \"{name}.key\" }}\n{kind}algorithms = [{algorithms}]\n{RULES}"
-        ));
+        )
+        .unwrap();
     }
     world.append(&text).await;
     let mut clients = Vec::new();
@@ -183,7 +186,8 @@ async fn oidc_10_every_signature_is_understood_by_a_provider_that_we_did_not_wri
         let mut visitor = world.at_door().await;
         visitor.get(&world.stage.portal(&format!("/auth/start/{name}"))).await;
         through(&mut visitor, "barbara").await;
-        if visitor.title() != "My apps" {
+        let came = visitor.title() == "My apps";
+        if !came {
             let said = std::fs::read_to_string(world.stage.folder.path().join("provider.log")).unwrap();
             panic!("{alg}: {:?} {said}", world.cause(&visitor).await);
         }
