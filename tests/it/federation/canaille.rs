@@ -78,7 +78,9 @@ impl Canaille {
 
     async fn start(&self, port: u16) -> Foreign {
         let bind = format!("127.0.0.1:{port}");
-        let words = ["run", "--bind", &bind, "--certfile", "tls.pem", "--keyfile", "tls.key"];
+        // In one process: a worker of its own would outlive it.
+        let words =
+            ["run", "--workers", "0", "--bind", &bind, "--certfile", "tls.pem", "--keyfile", "tls.key"];
         let child = Self::command(&self.folder, &words).stdout(Stdio::null()).spawn().unwrap();
         answering(Foreign(child), port).await
     }
