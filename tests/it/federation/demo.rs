@@ -29,7 +29,7 @@ async fn each_person_of_the_demo_provider_comes_in_with_what_the_rules_give() {
         assert_eq!(visitor.all(".tile h2, .tile strong"), apps, "{name}");
         visitor.get(&stage.url("reports.cardea", "/")).await;
         let expected = match name {
-            "Hedy Lamarr" => "Lantern",
+            "Hedy Lamarr" => "Hello, Hedy Lamarr",
             "Katherine Johnson" => "Set up an authenticator app",
             _ => "You can’t open “Reports” yet",
         };
