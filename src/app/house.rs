@@ -161,6 +161,9 @@ impl House {
         tasks.spawn(tasks::write_seen(Arc::clone(&self.sessions), Arc::clone(clock), queues.notes));
         tasks.spawn(tasks::tidy(Arc::clone(&self.sessions), Arc::clone(&self.keys), Arc::clone(clock)));
         let chance = Arc::clone(&self.machine.chance);
+        let signin = Arc::clone(&self.signin);
+        let follower = signin::Follower { signin, clock: Arc::clone(clock), chance: Arc::clone(&chance) };
+        tasks.spawn(follower.run());
         Ok(LedgerTask::start(self.db.clone(), Arc::clone(clock), chance, queues.events))
     }
 }

@@ -11,7 +11,7 @@ use super::settings::Reach;
 use super::tree::Spot;
 use crate::crypto::client_key::ClientKey;
 use crate::domain::provider::{
-    Algorithm, Attributes, ClaimPath, ClientProof, KeyProof, Overage, Provider, Rule, Test,
+    Algorithm, Attributes, ClaimPath, ClientProof, Follow, KeyProof, Overage, Provider, Rule, Test,
 };
 use crate::domain::role::{BUILT_IN, Scope};
 use crate::domain::{Hostname, PlacePath, Secret, Slug, Span};
@@ -74,6 +74,8 @@ fn provider(
     if let Some(age) = &raw.max_age.0 {
         super::compile::within(desk, "idp.max_age", age, &Span::minutes(1), &Span::hours(24 * 90));
     }
+    super::compile::within(desk, "idp.follow_every", &raw.follow_every, &Span::seconds(10), &Span::hours(24));
+    super::compile::within(desk, "idp.follow_grace", &raw.follow_grace, &Span::ZERO, &Span::hours(24));
     let tenant = slug(&raw.tenant).or_else(|| match (&raw.default_tenant.0, catalogue.only_tenant()) {
         // Where there is one tenant, it is meant.
         (None, Some(only)) => Some(only.clone()),
@@ -128,7 +130,10 @@ fn provider(
             GroupsOverage::Refuse => Overage::Refuse,
         },
         sign_out: raw.sign_out.value,
-        follow: None,
+        follow: raw
+            .follow_session
+            .value
+            .then_some(Follow { every: raw.follow_every.value, grace: raw.follow_grace.value }),
     })
 }
 

@@ -374,6 +374,13 @@ section! {
         graph_url: Written<Issuer> = "https://graph.microsoft.com",
         /// Whether signing out signs out at the provider as well, where it has a page for that. The page that asks offers both.
         sign_out: Written<bool> = true,
+        /// Whether a session lasts only as long as the provider stands by it: it is asked with the refresh token (scope
+        /// `offline_access` at most providers), or else with the access token by introspection. A refusal ends the session.
+        follow_session: Written<bool> = false,
+        /// How often it is asked, 10 seconds to a day.
+        follow_every: Written<Span> = "5m",
+        /// How long a session goes on while the provider does not answer, up to a day.
+        follow_grace: Written<Span> = "1h",
     }
 }
 

@@ -179,6 +179,8 @@ client_auth    = "none"
 scopes         = ["openid", "email", "profile", "offline_access"]
 provision      = "update"
 trust_mfa      = ["mfa"]
+follow_session = true
+follow_every   = "30s"
 
   [[idp.rule]]
   claim  = "groups"

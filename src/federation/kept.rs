@@ -109,6 +109,18 @@ impl Kept {
         self.ends
     }
 
+    /// With what a refresh has given. What it has not given stays.
+    pub(super) fn renewed(&self, id_token: Option<Secret<String>>, refresh: Option<Secret<String>>) -> Self {
+        let mut kept = self.clone();
+        if let Some(id_token) = id_token.filter(|token| kept.ends && token.expose().len() <= MOST_HINT) {
+            kept.id_token = Some(Text(id_token));
+        }
+        if let (Some(proof), Some(refresh)) = (&mut kept.proof, refresh) {
+            proof.token = Token::Refresh(Text(refresh));
+        }
+        kept
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ mod kept;
 mod known;
 mod logout;
 mod proof;
+mod standing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ use crate::protocol::oidc::{self, Expected, Keys, Metadata, Refused, Tokens};
 pub use inspect::{Finding, Verdict};
 pub use kept::Kept;
 use known::Known;
+pub use standing::{Asked, Standing};
 
 /// How long a code may take to become an identity: every request to the provider together.
 const DEADLINE: Duration = Duration::from_secs(5);

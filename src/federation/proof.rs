@@ -18,7 +18,7 @@ use crate::protocol::oidc::{self, Metadata, Refused};
 /// How long a proof of ours is good for.
 const LIFE: Span = Span::seconds(60);
 /// RFC 7523 §2.2.
-const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(super) const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The request that redeems a code. The library writes it; it is sent by our own client, and the answer is read by our own,
 /// stricter reader (`OIDC-19`).

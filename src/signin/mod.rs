@@ -6,6 +6,7 @@
 mod enrol;
 mod federated;
 mod flow;
+mod follow;
 mod links;
 mod logout;
 mod password;
@@ -34,6 +35,7 @@ use crate::sys::{Busy, Pool};
 pub use enrol::{Enrolled, Enrolment};
 pub use federated::{Declined, Departure, Response, Returned, Why};
 pub use flow::{Begun, Target};
+pub use follow::Follower;
 pub use links::{LinkState, NewAdministrator};
 pub use logout::{Elsewhere, NotEnded, Strangers};
 pub use step::Step;

@@ -7,7 +7,7 @@ use super::{Keys, Refused, quoted};
 use crate::domain::provider::{Algorithm, Claims};
 use crate::domain::{Span, Timestamp};
 
-const CHECKS: Checks = Checks {
+pub(super) const CHECKS: Checks = Checks {
     algorithm: "id token algorithm",
     claims: "id token claims",
     form: "id token form",
@@ -91,7 +91,12 @@ pub fn verify(raw: &str, keys: &Keys, expected: &Expected<'_>) -> Result<Verifie
 }
 
 /// The hash of what came along, where there is one (`OIDC-15`).
-fn hashed(signed: &Signed<'_>, claim: &str, check: &'static str, of: Option<&str>) -> Result<(), Refused> {
+pub(super) fn hashed(
+    signed: &Signed<'_>,
+    claim: &str,
+    check: &'static str,
+    of: Option<&str>,
+) -> Result<(), Refused> {
     let Some(said) = signed.claims.get(claim) else { return Ok(()) };
     let right = of.and_then(|text| signed.half_hash(text));
     if right.is_some() && said.as_str() == right.as_deref() {
@@ -101,7 +106,7 @@ fn hashed(signed: &Signed<'_>, claim: &str, check: &'static str, of: Option<&str
 }
 
 /// Every claim.
-fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
+pub(super) fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if text("iss") != Some(expected.issuer) {
         let detail = format!("it is {}, not {}", quoted(text("iss").unwrap_or("")), quoted(expected.issuer));

@@ -14,6 +14,7 @@ mod jws;
 mod keys;
 mod logout_token;
 mod metadata;
+mod refresh;
 mod token;
 mod userinfo;
 
@@ -23,6 +24,7 @@ pub use id_token::{Expected, Verified, verify};
 pub use keys::Keys;
 pub use logout_token::{About, LogoutToken, logout_token};
 pub use metadata::Metadata;
+pub use refresh::{Original, Refreshed, introspected, refreshed, verify_refreshed};
 pub use token::{Tokens, tokens};
 pub use userinfo::{joined, left_out, plain, signed};
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{Refused, json, quoted};
 use crate::domain::Secret;
 
-const CHECK: &str = "token answer";
+pub(super) const CHECK: &str = "token answer";
 /// The most bytes of a token that is kept.
 const MOST: usize = 64 * 1024;
 
@@ -57,7 +57,7 @@ pub fn tokens(status: u16, media_type: &str, body: &[u8]) -> Result<Tokens, Refu
     })
 }
 
-fn refresh_token(answer: &Map<String, Value>) -> Option<Secret<String>> {
+pub(super) fn refresh_token(answer: &Map<String, Value>) -> Option<Secret<String>> {
     let text = answer.get("refresh_token").and_then(Value::as_str);
     text.filter(|text| !text.is_empty() && text.len() <= MOST).map(|text| Secret::new(text.to_owned()))
 }

@@ -5,6 +5,7 @@ mod callback;
 mod canaille;
 mod demo;
 mod entries;
+mod follow;
 mod foreign;
 mod journeys;
 mod keys;

@@ -41,6 +41,9 @@ pub(crate) struct Script {
     pub(crate) header: Value,
     pub(crate) token: Value,
     pub(crate) discovery: Value,
+    /// What the answer to a refresh token has instead; with `error` it is none.
+    pub(crate) refresh: Value,
+    pub(crate) introspection: Value,
     pub(crate) answer: Value,
     pub(crate) userinfo: Option<Value>,
     pub(crate) keys: Vec<Arc<Key>>,
@@ -101,6 +104,8 @@ impl Idp {
             header: json!({}),
             token: json!({}),
             discovery: json!({}),
+            refresh: json!({}),
+            introspection: json!({ "active": true }),
             answer: json!({}),
             userinfo: None,
             keys: vec![Arc::clone(&key)],
@@ -127,6 +132,7 @@ impl Idp {
             .route("/userinfo", get(userinfo))
             .route("/v1.0/me/getMemberGroups", post(graph))
             .route("/end", get(end_session))
+            .route("/introspect", post(introspect))
             .fallback(canary)
             .with_state(idp.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -253,6 +259,9 @@ async fn token(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Resp
         )
             .into_response()
     };
+    if form["grant_type"] == "refresh_token" {
+        return refreshed(&idp, &form["refresh_token"]);
+    }
     // A code works once.
     let Some(asked) = idp.seen.lock().unwrap().codes.remove(&form["code"]) else {
         return refuse("invalid_grant");
@@ -294,6 +303,35 @@ async fn token(State(idp): State<Idp>, headers: HeaderMap, body: String) -> Resp
     let mut answer = json!({ "access_token": "opaque-token", "token_type": "Bearer", "expires_in": 60, "id_token": id_token });
     merge(&mut answer, &script.token);
     said(&answer)
+}
+
+/// What a refresh token is good for: `r-0` for `r-1`, and so on. Who signed in when is not said again.
+fn refreshed(idp: &Idp, token: &str) -> Response {
+    let script = idp.script.lock().unwrap();
+    if script.refresh.get("error").is_some() {
+        let refused = script.refresh.to_string();
+        return (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "application/json")], refused)
+            .into_response();
+    }
+    let now = idp.clock.now().seconds();
+    let mut claims = json!({ "iss": idp.issuer, "aud": CLIENT, "iat": now, "exp": now + 300 });
+    merge(&mut claims, &script.person);
+    merge(&mut claims, &script.claims);
+    let head = json!({ "alg": script.signer.alg, "kid": script.signer.kid, "typ": "JWT" });
+    let id_token = script.signer.sign(head.to_string().as_bytes(), claims.to_string().as_bytes());
+    let next = token.trim_start_matches("r-").parse::<u32>().unwrap() + 1;
+    let mut answer = json!({
+        "access_token": "opaque-token", "token_type": "Bearer", "id_token": id_token, "refresh_token": format!("r-{next}"),
+    });
+    merge(&mut answer, &script.refresh);
+    said(&answer)
+}
+
+async fn introspect(State(idp): State<Idp>) -> Response {
+    match idp.raw("/introspect").await {
+        Some(raw) => raw,
+        None => said(&idp.script.lock().unwrap().introspection),
+    }
 }
 
 async fn jwks(State(idp): State<Idp>) -> Response {
