@@ -1,9 +1,10 @@
 //! Identity providers: switched off and on. What they are belongs to the configuration file.
 
 use crate::access::Authority;
+use crate::domain::session::FirstFactor;
 use crate::domain::user::Suspension;
 use crate::domain::{Place, Slug, Timestamp};
-use crate::store::providers;
+use crate::store::{providers, sessions};
 
 use super::work::Work;
 use super::{Admin, Error};
@@ -26,14 +27,15 @@ impl Admin {
         look.who.demand(RIGHT, tenant.map_or(Place::Global, Place::Tenant))
     }
 
-    /// Switches a provider off, perhaps until a moment: nobody signs in with it, also who has begun to. Sessions stay.
+    /// Switches a provider off, perhaps until a moment: nobody signs in with it, also who has begun to, and
+    /// what began with it ends (`SESS-07`). How many sessions that were.
     pub async fn stop_provider(
         &self,
         by: &Authority,
         (provider, tenant): (&Slug, Option<&Slug>),
         reason: &str,
         until: Option<Timestamp>,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let mut work = self.begin(by, "provider.disable").await?;
         let why = Suspension { by: work.who.words(), at: work.now, reason: reason.to_owned(), until };
         let done = stop(&mut work, provider, tenant, &why).await;
@@ -64,12 +66,18 @@ async fn stop(
     provider: &Slug,
     tenant: Option<&Slug>,
     why: &Suspension,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     may(work, provider, tenant)?;
     providers::stop(&mut work.tx, provider, why).await?;
+    let first = FirstFactor::Provider(format!("oidc:{provider}").into());
+    let begun = sessions::begun_with(&mut work.tx, &first, work.now).await?;
+    for session in &begun {
+        sessions::end(&mut work.tx, *session, "its identity provider was switched off", work.now).await?;
+    }
     let until = why.until.map(|until| until.to_string()).unwrap_or_default();
-    let event = work.event().with("reason", &why.reason).with("until", until);
-    work.record(event).await
+    let event = work.event().with("reason", &why.reason).with("until", until).with("ended", begun.len());
+    work.record(event).await?;
+    Ok(begun.len())
 }
 
 async fn resume(work: &mut Work<'_>, provider: &Slug, tenant: Option<&Slug>) -> Result<bool, Error> {

@@ -4,7 +4,7 @@
 use super::statement::statements;
 use super::{Conn, DbError, Row, Tx, provider_sessions, users};
 use crate::domain::ids::Id as _;
-use crate::domain::session::SecondFactor;
+use crate::domain::session::{FirstFactor, SecondFactor};
 use crate::domain::{Change, Level, SessionId, TenantId, Timestamp, UserId};
 
 statements! {
@@ -57,6 +57,7 @@ statements! {
     END_OF = "
         UPDATE sessions SET ended_at = $2, ended_why = $3
          WHERE user_id = $1 AND ended_at IS NULL AND (id <> $4 OR $4 IS NULL) RETURNING id";
+    BEGUN_WITH = "SELECT id FROM sessions WHERE first_factor = $1 AND ended_at IS NULL AND absolute_until > $2 ORDER BY id";
     SEEN = "
         UPDATE sessions SET seen_at = $2, idle_until = $3 WHERE id = $1 AND ended_at IS NULL AND seen_at < $2";
     RAISE = "
@@ -281,6 +282,18 @@ pub async fn end_of(
         Some(_) => ended.iter().for_each(|id| tx.changed(Change::Session(*id))),
     }
     Ok(ended.len())
+}
+
+/// Those that began with a first factor and have not ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begun_with(
+    conn: &mut Conn,
+    first: &FirstFactor,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, DbError> {
+    conn.query(BEGUN_WITH).bind(first.to_string()).bind(now.millis()).all(|row| row.id("id")).await
 }
 
 /// Notes that a session was used. At most once a minute a session; tells nobody.

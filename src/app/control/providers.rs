@@ -159,10 +159,12 @@ impl Desk<'_> {
     ) -> Result<Answer, Trouble> {
         let provider = self.provider(name)?;
         let until = lasts.map(|lasts| self.admin.clock.now() + lasts);
-        self.admin.stop_provider(self.by, (&provider.name, provider.tenant.as_ref()), reason, until).await?;
-        let text = format!("identity provider {name} is off: nobody signs in with it");
-        Ok(Answer::about(text, json!({ "name": name, "state": "off" }))
-            .note("sessions that came of it go on; `cardea session list` shows them"))
+        let by = (&provider.name, provider.tenant.as_ref());
+        let ended = self.admin.stop_provider(self.by, by, reason, until).await?;
+        let text = format!(
+            "identity provider {name} is off: nobody signs in with it; sessions that began with it and ended: {ended}"
+        );
+        Ok(Answer::about(text, json!({ "name": name, "state": "off", "ended": ended })))
     }
 
     pub(super) async fn idp_enable(&self, name: &str) -> Result<Answer, Trouble> {
