@@ -142,8 +142,8 @@ impl SignIn {
         Ok(settled)
     }
 
-    /// Why this provider may not bring somebody in any more: it is the provider of one tenant, and they have come to administer
-    /// more than that. An account that was stopped is refused as it is.
+    /// Why this provider may not bring somebody in any more: it is the provider of one tenant, and they have come to reach
+    /// further than that: what others gave them is not for it to open. An account that was stopped is refused as it is.
     async fn may_come(
         &self,
         tx: &mut Tx,
@@ -156,15 +156,19 @@ impl SignIn {
             let detail = format!("the account {} is {}", account.username, status.as_str());
             return Err(Halt::Declined("account", detail));
         }
-        if account.kind != AccountKind::Admin || !self.goes_beyond(tx, provider, account.id, visit).await? {
+        if !self.goes_beyond(tx, provider, account.id, visit).await? {
             return Ok(None);
         }
+        let (check, does) = match account.kind {
+            AccountKind::Admin => ("administrator", "administers more than"),
+            AccountKind::User => ("other tenants", "belongs or holds something beyond"),
+        };
         let detail = format!(
-            "{} administers more than the provider's tenant, so its provider does not bring them in; they sign in with their \
-             password or with a provider of everybody",
+            "{} {does} the provider's tenant, so its provider does not bring them in; they sign in with their password or with a \
+             provider of everybody",
             account.username
         );
-        Ok(Some(("administrator", detail)))
+        Ok(Some((check, detail)))
     }
 
     /// [`reaches_beyond`] of an account that is not loaded.
@@ -208,6 +212,15 @@ impl SignIn {
                 let detail = format!(
                     "{} belongs to other tenants as well, or holds something there; no provider of one tenant opens that account by \
                      an address",
+                    user.username
+                );
+                return Err(Halt::Declined("link", detail));
+            }
+            // An address is given to somebody else one day; the account stays with whom it was made for.
+            Some(user) if is_tied(tx, provider, user.id).await? => {
+                let detail = format!(
+                    "the address belongs to {}, whom the provider has brought under another subject; if both are one person, \
+                     have them unlink the old one, or take the address from whoever left",
                     user.username
                 );
                 return Err(Halt::Declined("link", detail));
@@ -285,6 +298,11 @@ pub(super) async fn take_away(tx: &mut Tx, arrival: Arrival<'_>) -> Result<Vec<S
     join_groups(tx, arrival, Vec::new(), &mut settled).await?;
     leave(tx, arrival, &[], &mut account, &mut settled).await?;
     Ok(settled.lost)
+}
+
+/// Whether an account is tied to a subject of the provider.
+pub(super) async fn is_tied(tx: &mut Tx, provider: &Provider, user: UserId) -> Result<bool, SignInError> {
+    Ok(identities::of(tx, user).await?.iter().any(|(name, _)| *name == provider.name.as_str()))
 }
 
 fn nobody() -> Halt {
@@ -608,7 +626,9 @@ async fn follow(
     {
         account.name = name;
     }
-    if let Some(email) = &address.email {
+    // A verified address does not make room for one that nobody vouches for.
+    let takes = address.vouched.is_some() || !account.email_verified;
+    if let Some(email) = address.email.as_ref().filter(|_| takes) {
         let member = match address.vouched {
             Some(owner) => memberships::of(tx, account.id).await?.iter().any(|it| it.tenant == owner),
             None => false,

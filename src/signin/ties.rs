@@ -7,7 +7,9 @@ use crate::access::{Principal, principal};
 use crate::crypto::token::Token;
 use crate::domain::login::Purpose;
 use crate::domain::provider::{Provider, Provision};
-use crate::domain::{AccountKind, Actor, AuditEvent, Origin, Outcome, SessionId, Slug, Timestamp, UserId};
+use crate::domain::{
+    AccountKind, Actor, AuditEvent, EmailAddress, Origin, Outcome, SessionId, Slug, Timestamp, UserId,
+};
 use crate::federation::Identity;
 use crate::session::Visit;
 use crate::store::{Tx, audit, credentials, identities, sessions, users};
@@ -89,8 +91,8 @@ impl SignIn {
                 return no("does not belong to the provider's tenant");
             }
         }
-        if who.kind == AccountKind::Admin && provision::reaches_beyond(&snapshot, provider, who) {
-            return no("administers more than the provider's tenant");
+        if provision::reaches_beyond(&snapshot, provider, who) {
+            return no("belongs, administers or holds something beyond the provider's tenant");
         }
         Ok(())
     }
@@ -119,7 +121,7 @@ impl SignIn {
         if let Some(known) = identities::find(tx, &provider.name, &identity.subject).await? {
             return no(format!("this subject is tied to the account {} already", known.user));
         }
-        if identities::of(tx, user).await?.iter().any(|(name, _)| *name == provider.name.as_str()) {
+        if provision::is_tied(tx, provider, user).await? {
             return no(format!("{} is tied to another subject of the provider", who.username));
         }
         let tie = identities::Identity { user, issuer: provider.issuer.clone() };
@@ -129,13 +131,21 @@ impl SignIn {
         Ok(())
     }
 
-    /// Whether somebody would be left without any way in, were their tie to a provider cut.
+    /// Whether a tie must stay: somebody would be left without any way in, or the provider speaks for their address and would
+    /// open the account again at its next word.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn is_only_way_in(&self, who: &Principal, provider: &Slug) -> Result<bool, SignInError> {
         let snapshot = self.snapshot.load_full();
         if who.memberships.iter().any(|belongs| snapshot.provider_of(belongs.tenant) == Some(provider)) {
+            return Ok(true);
+        }
+        let speaks = self.federation.named(provider.as_str()).is_some_and(|provider| {
+            let domain = who.email.as_ref().map(EmailAddress::domain);
+            provider.authoritative && provider.domains.iter().any(|known| Some(known.as_str()) == domain)
+        });
+        if speaks && who.kind == AccountKind::User {
             return Ok(true);
         }
         let mut conn = self.db.read().await?;
@@ -157,6 +167,8 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<Option<Token>, SignInError> {
         let mut tx = self.db.begin().await?;
+        // As whoever settles a sign-in: one that finds the tie must not start a session after it was cut.
+        tx.lock("lock:provision").await?;
         users::hold_epoch(&mut tx, user).await?;
         let level = live_level(&mut tx, session, user, visit).await?;
         let keep = Some(session).filter(|_| level.first.oidc() != Some(provider.as_str()));

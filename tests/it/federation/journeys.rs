@@ -104,6 +104,13 @@ async fn oidc_24_an_account_is_its_provider_and_subject_whatever_names_say() {
         });
         world.welcome().await;
         assert_ne!(world.stage.user("jane-2").await, jane, "{engine:?}");
+        // Whoever is given the address of somebody whom the provider knows does not get the account with it.
+        world.idp.says(|script| {
+            script.person["sub"] = json!("heir");
+            script.person["email"] = json!("jane@acme.example");
+            script.person["preferred_username"] = json!("heir");
+        });
+        world.refused("link").await;
     }
 }
 
@@ -167,6 +174,13 @@ async fn oidc_23_an_address_links_only_where_the_provider_speaks_for_it() {
     let globex = snapshot.tenant_named(&Slug::parse("globex").unwrap()).unwrap().id;
     world.stage.house().admin.join(&by, grace, Place::Tenant(globex)).await.unwrap();
     world.refused("link").await;
+    // Also when the provider brought them before.
+    let world = World::open(Engine::Sqlite, "authoritative = true\n").await;
+    world.welcome().await;
+    let (jane, snapshot) = (world.stage.user("jane").await, world.stage.house().board.snapshot.load_full());
+    let globex = snapshot.tenant_named(&Slug::parse("globex").unwrap()).unwrap().id;
+    world.stage.house().admin.join(&by, jane, Place::Tenant(globex)).await.unwrap();
+    world.refused("other tenants").await;
     // Text is no flag.
     let world = World::open(Engine::Sqlite, "authoritative = true\n").await;
     world
@@ -322,10 +336,15 @@ async fn f46_a_provider_that_is_switched_off_refuses_at_every_entry_also_sign_in
         let world = World::open(engine, "authoritative = true\n").await;
         let admin = &world.stage.house().admin;
         let (by, name) = (Authority::system(), Slug::parse("corp").unwrap());
+        let mut inside = world.welcome().await;
         let mut visitor = world.at_door().await;
+        world.idp.seen.lock().unwrap().tokens.clear();
         let to = visitor.look(&world.stage.portal("/auth/start/corp")).await.location().unwrap();
         let back = visitor.look(&to).await.location().unwrap();
-        admin.stop_provider(&by, (&name, None), "an incident", None).await.unwrap();
+        // What began with it ends (`SESS-07`).
+        assert_eq!(admin.stop_provider(&by, (&name, None), "an incident", None).await.unwrap(), 1);
+        inside.get(&world.stage.portal("/apps")).await;
+        assert_ne!(inside.title(), "My apps", "{engine:?}: the session goes on");
         visitor.get(&back).await;
         assert_eq!(visitor.title(), "Corp can’t be used right now", "{}", visitor.text());
         assert_eq!(world.cause(&visitor).await.0, "provider off");
