@@ -276,12 +276,12 @@ impl SignIn {
         let metadata = self.federation.metadata(&provider, visit.now).await;
         let metadata = metadata.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
         self.traffic.note(&provider.name, true, visit.now);
-        let max_age = if to.anew { Some(Span::ZERO) } else { provider.max_age };
+        // Whoever ties an identity says who they are there, and not whoever used the browser last.
+        let anew = to.anew || matches!(to.purpose, Purpose::Link { .. });
+        let max_age = if anew { Some(Span::ZERO) } else { provider.max_age };
         let stage = Stage::Away { provider: provider.name.clone(), max_age, from };
         let state = self.add_flow(stage, to.purpose, to.return_to, browser, visit).await?.handle;
-        // Whoever ties an identity says who they are there, and not whoever used the browser last.
-        let prompts = to.anew || matches!(to.purpose, Purpose::Link { .. });
-        Ok(self.address(&provider, &metadata, state.expose(), (max_age, prompts), to.login_hint))
+        Ok(self.address(&provider, &metadata, state.expose(), (max_age, anew), to.login_hint))
     }
 
     /// The address that a browser is sent to. Who must prove anew, and how old the proof may be, is asked there.
@@ -380,6 +380,9 @@ impl SignIn {
     ) -> Result<T, SignInError> {
         if let Err(SignInError::Federated(declined)) = &outcome
             && matches!(declined.why, Why::Refused | Why::Untied)
+            // Whatever a browser brings by itself costs nobody anything: the provider was not asked.
+            && !declined.check.starts_with("callback")
+            && declined.check != "provider error"
         {
             self.count_federated(provider, from, visit).await?;
         }
