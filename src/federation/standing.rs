@@ -22,6 +22,8 @@ pub enum Standing {
     Over(Refused),
     /// It stands; to be asked about with these tokens from now on.
     Stands(Kept),
+    /// It does not say now, and is to be asked with these tokens from now on.
+    Later(Kept, Trouble),
 }
 
 /// A session that a provider is asked about.
@@ -115,7 +117,7 @@ impl Federation {
                 }
                 // The refresh token is spent; its successor must not be lost because the keys could not be had.
                 Err(trouble) => {
-                    tracing::warn!(provider = %provider.name, %trouble, "a refreshed ID token could not be judged");
+                    return Ok(Standing::Later(about.kept.renewed(None, refresh_token), trouble));
                 }
             }
         }

@@ -106,10 +106,17 @@ impl Follower {
             Asked { subject: &at.subject, sid: at.sid.as_deref(), kept: &kept, now, chance: &*self.chance };
         let standing = self.signin.federation.standing(&provider, &about).await;
         let now = self.clock.now();
+        let standing = match standing {
+            Standing::Later(kept, trouble) => {
+                at.tokens = self.signin.sealed(&kept, at.session, &at.provider, &self.visit(now))?;
+                Standing::Unknown(trouble)
+            }
+            standing => standing,
+        };
         let (stands, over) = match standing {
             Standing::Stands(kept) => (Some(kept), None),
             Standing::Over(why) => (None, Some((why.check, why.detail))),
-            Standing::Unknown(trouble) => {
+            Standing::Unknown(trouble) | Standing::Later(_, trouble) => {
                 tracing::warn!(provider = %provider.name, %trouble, "a provider does not say whether a session stands");
                 let late = now.since(at.confirmed_at) >= follow.grace;
                 (None, late.then(|| (trouble.check(), trouble.detail().to_owned())))
