@@ -92,9 +92,10 @@ pub async fn serve(loaded: Loaded, options: config::Options) -> anyhow::Result<(
         Machine { clock: Arc::new(SystemClock::default()), chance: Arc::new(OsChance), demo: false };
     // Before anybody is told that it is ready: a signal that came earlier would end it on the spot.
     let mut signals = Signals::listen()?;
-    say_what_to_watch(&loaded, machine.clock.now());
-    let settings = loaded.settings.clone();
+    let (settings, watched, now) = (loaded.settings.clone(), loaded.clone(), machine.clock.now());
     let running = start(loaded, options, machine).await?;
+    // Only now: what is said goes into the metrics, too.
+    say_what_to_watch(&watched, now);
     say_where(&settings, running.ops);
     running.say_how_to_set_up().await?;
     running.until_signalled(&mut signals).await;
