@@ -41,9 +41,14 @@ pub struct Declined {
     pub detail: String,
 }
 
+/// The check that whoever steps up is who has the session.
+const ANOTHER: &str = "another person";
+
 /// What a person is told when a provider did not bring them in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// Whoever it named is not who asked for it.
+    Another,
     /// It does not answer.
     Away,
     /// They went back there.
@@ -379,7 +384,7 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<T, SignInError> {
         if let Err(SignInError::Federated(declined)) = &outcome
-            && matches!(declined.why, Why::Refused | Why::Untied)
+            && matches!(declined.why, Why::Another | Why::Refused | Why::Untied)
             // Whatever a browser brings by itself costs nobody anything: the provider was not asked.
             && !declined.check.starts_with("callback")
             && declined.check != "provider error"
@@ -568,7 +573,11 @@ impl SignIn {
             Ok(step) => Ok(step),
             Err(Halt::Declined(check, detail)) => {
                 let links = matches!(flow.purpose, Purpose::Link { .. });
-                let why = if links { Why::Untied } else { Why::Refused };
+                let why = match check {
+                    _ if links => Why::Untied,
+                    ANOTHER => Why::Another,
+                    _ => Why::Refused,
+                };
                 Err(self.decline(provider, why, check, &detail, visit))
             }
             Err(Halt::SignIn(SignInError::Wrong)) => {
@@ -622,8 +631,9 @@ impl SignIn {
             }
             Ok(None) => {}
             Err(SignInError::Stale) => {
-                let detail = "the session that asked is somebody else's, or has ended".to_owned();
-                return Err(Halt::Declined("another person", detail));
+                let detail = "whoever asked has another account than the one that this subject opens, or their session has ended; if \
+                              both are one person, they link the provider under \"My account\" first";
+                return Err(Halt::Declined(ANOTHER, detail.to_owned()));
             }
             Err(error) => return Err(error.into()),
         }

@@ -215,6 +215,8 @@ impl Rehearsed {
 /// Why an identity provider did not bring somebody in, as far as the person is told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeclinedKind {
+    /// Whoever it named is not who asked for it.
+    Another,
     /// It does not answer.
     Away,
     /// The person went back there.
@@ -251,6 +253,7 @@ pub struct ProviderDeclined {
 impl ProviderDeclined {
     fn title(&self) -> String {
         match self.kind {
+            DeclinedKind::Another => format!("{} named another account", self.provider),
             DeclinedKind::Away => format!("{} does not answer", self.provider),
             DeclinedKind::Cancelled => "You did not sign in".to_owned(),
             DeclinedKind::Crowded => format!("Many people are signing in with {}", self.provider),
@@ -262,6 +265,10 @@ impl ProviderDeclined {
 
     fn text(&self) -> &'static str {
         match self.kind {
+            DeclinedKind::Another => {
+                "You are signed in as before, and nothing was changed. If the account there is yours, too, link it under “My account” \
+                 first. If it is not, sign in there as yourself."
+            }
             DeclinedKind::Away => {
                 "Nothing is wrong with your account. Try again in a minute, or sign in another way. If it goes on, tell your \
                  administrator the reference below."
@@ -290,7 +297,7 @@ impl ProviderDeclined {
             DeclinedKind::Away | DeclinedKind::Stopped => "plug",
             DeclinedKind::Cancelled => "back",
             DeclinedKind::Crowded => "clock",
-            DeclinedKind::Refused | DeclinedKind::Untied => "alert",
+            DeclinedKind::Another | DeclinedKind::Refused | DeclinedKind::Untied => "alert",
         }
     }
 

@@ -488,6 +488,7 @@ fn pages(w: &Words, theme: Theme, prefix: &str) -> Vec<(String, String)> {
         ("error-503-maintenance", ErrorPage { app: None, detail: some("Back at 14:00."), ..error(ErrorKind::Maintenance) }.render()),
         ("error-504", ErrorPage { app: None, ..error(ErrorKind::GatewayTimeout) }.render()),
         ("provider-declined", declined(DeclinedKind::Refused).render()),
+        ("provider-declined-another", declined(DeclinedKind::Another).render()),
         ("provider-declined-away", declined(DeclinedKind::Away).render()),
         ("provider-declined-crowded", declined(DeclinedKind::Crowded).render()),
         ("provider-declined-untied", declined(DeclinedKind::Untied).render()),

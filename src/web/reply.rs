@@ -156,6 +156,7 @@ pub(super) fn failed(here: &Here, error: &SignInError) -> Response {
 /// A provider did not bring somebody in. The page says no more than what the person can do.
 fn declined(here: &Here, declined: &Declined) -> Response {
     let (kind, status) = match declined.why {
+        Why::Another => (DeclinedKind::Another, StatusCode::FORBIDDEN),
         Why::Away => (DeclinedKind::Away, StatusCode::BAD_GATEWAY),
         Why::Cancelled => (DeclinedKind::Cancelled, StatusCode::OK),
         Why::Crowded => (DeclinedKind::Crowded, StatusCode::SERVICE_UNAVAILABLE),

@@ -109,6 +109,11 @@ impl Desk<'_> {
         let rows = findings.into_iter().map(row).collect();
         let mut answer = Answer::rows(["step", "result", "found", "what to do"], rows);
         answer.json = json!({ "steps": answer.for_programs() });
+        let stopped = self.admin.stopped_providers(self.by).await?;
+        if stopped.iter().any(|(stopped, _)| stopped == name) {
+            answer = answer
+                .note(format!("it is switched off, so nobody signs in with it: cardea idp enable {name}"));
+        }
         if !fine {
             answer.exit = Exit::Refused;
             return Ok(answer.note("a sign-in was not tried: what failed comes first"));

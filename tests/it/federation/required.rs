@@ -113,6 +113,7 @@ async fn a_session_of_before_the_rule_opens_no_app_until_the_provider_has_been_a
         });
         visitor.get(&world.stage.portal("/auth/start/corp?again=there")).await;
         assert_eq!(world.cause(&visitor).await.0, "another person");
+        assert_eq!(visitor.title(), "Corp named another account");
     }
 }
 
