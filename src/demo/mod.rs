@@ -125,10 +125,9 @@ pub async fn open(stage: Stage) -> anyhow::Result<Demo> {
     let lantern = free("the upstream")?;
     let lantern_at = lantern.local_addr()?;
     // Taken and given back: nobody listens there, which is what the app that is down needs.
-    let (ops, dead) =
-        (free("operations")?.local_addr()?.port(), free("the app that is down")?.local_addr()?.port());
+    let dead = free("the app that is down")?.local_addr()?.port();
     let idp = if stage.provider { Some(free("the identity provider")?) } else { None };
-    let mut text = scene::configuration(stage.port, ops, lantern_at.port(), dead, &stage.folder);
+    let mut text = scene::configuration(stage.port, lantern_at.port(), dead, &stage.folder);
     if let Some(idp) = &idp {
         text.push_str(&scene::provider(stage.port, idp.local_addr()?.port()));
     }

@@ -2,13 +2,7 @@
 
 /// The configuration, as a file that `cardea serve` would take as well.
 #[must_use]
-pub(super) fn configuration(
-    port: u16,
-    ops: u16,
-    lantern: u16,
-    dead: u16,
-    folder: &std::path::Path,
-) -> String {
+pub(super) fn configuration(port: u16, lantern: u16, dead: u16, folder: &std::path::Path) -> String {
     let folder = folder.display();
     format!(
         r#"# The demo: two companies, three roles, a few apps. All apps are Lantern, an upstream that shows what it received.
@@ -17,7 +11,7 @@ config_version = 1
 [server]
 public_url     = "http://access.cardea.localhost:{port}"
 listen         = ["127.0.0.1:{port}"]
-ops_listen     = "127.0.0.1:{ops}"
+ops_listen     = "127.0.0.1:0"
 control_socket = "{folder}/cardea.sock"
 shutdown_grace = "2s"
 

@@ -791,7 +791,19 @@ async fn walk(seed: u64, steps: usize) -> Met {
 #[tokio::test(flavor = "multi_thread")]
 async fn mfa_01_f63_no_walk_leads_past_a_factor() {
     let mut all = Met::default();
-    for seed in [1, 20_260_820] {
+    // A walk that gets nowhere proves nothing. How far one gets depends on how fast the machine is, too.
+    let lively = |all: &Met| {
+        all.sessions >= 20
+            && all.with_second >= 5
+            && all.enrolled >= 1
+            && all.lantern >= 5
+            && all.reports >= 5
+            && all.refused >= 50
+    };
+    for (number, seed) in [1, 20_260_820, 3, 5, 8, 13].into_iter().enumerate() {
+        if number >= 2 && lively(&all) {
+            break;
+        }
         let met = walk(seed, 200).await;
         println!("seed {seed}: {met:?}");
         all.sessions += met.sessions;
@@ -802,16 +814,7 @@ async fn mfa_01_f63_no_walk_leads_past_a_factor() {
         all.refused += met.refused;
         all.changed += met.changed;
     }
-    // A walk that gets nowhere proves nothing.
-    assert!(
-        all.sessions >= 20
-            && all.with_second >= 5
-            && all.enrolled >= 1
-            && all.lantern >= 5
-            && all.reports >= 5
-            && all.refused >= 50,
-        "{all:?}"
-    );
+    assert!(lively(&all), "{all:?}");
 }
 
 /// Many seeds, for a night: `cargo test --test it flows::walk -- --ignored`.
