@@ -287,7 +287,7 @@ fn tenant<W: Witness>(on: &mut Step<'_, '_, W>) {
         on.verdict.refuse("tenant-suspended", || SUSPENDED.into());
     }
     let Some(provider) = &route.provider else { return };
-    let with_it = on.caller.level.first.oidc() == Some(provider.as_str());
+    let with_it = on.caller.level.first.provider() == Some(provider.as_str());
     on.witness.note(|| {
         let words = if with_it { "signed in with" } else { "asks for a sign-in with" };
         let who = if with_it { principal.username.as_str() } else { slug.as_str() };

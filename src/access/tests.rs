@@ -556,7 +556,8 @@ fn a_tenant_s_provider_is_demanded_on_its_routes_alone_and_the_explanation_says_
         (Some(0), "pwd", "sign-in"),
         (Some(0), "oidc:corp", "allow"),
         (Some(0), "oidc:corp2", "sign-in"),
-        (Some(0), "saml:corp", "sign-in"),
+        (Some(0), "saml:corp", "allow"),
+        (Some(0), "saml:corp2", "sign-in"),
         (Some(1), "pwd", "allow"),
         (None, "pwd", "allow"),
     ] {

@@ -69,8 +69,12 @@ async fn stop(
 ) -> Result<usize, Error> {
     may(work, provider, tenant)?;
     providers::stop(&mut work.tx, provider, why).await?;
-    let first = FirstFactor::Provider(format!("oidc:{provider}").into());
-    let begun = sessions::begun_with(&mut work.tx, &first, work.now).await?;
+    let mut begun = Vec::new();
+    // Whatever it spoke when they began.
+    for spoken in ["oidc", "saml"] {
+        let first = FirstFactor::Provider(format!("{spoken}:{provider}").into());
+        begun.extend(sessions::begun_with(&mut work.tx, &first, work.now).await?);
+    }
     for session in &begun {
         sessions::end(&mut work.tx, *session, "its identity provider was switched off", work.now).await?;
     }

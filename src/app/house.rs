@@ -101,6 +101,8 @@ impl House {
             snapshot: Arc::clone(&board.snapshot),
             ledger: ledger.clone(),
             hashing: hashing.clone(),
+            // Two at a time: some milliseconds each, and no flood of documents keeps a core from anything else for long.
+            documents: Pool::new(2, 64),
             federation,
             logouts: signin::Strangers::default(),
             traffic: signin::Traffic::default(),

@@ -11,7 +11,7 @@ use crate::crypto::Keyring;
 use crate::domain::{AuditEvent, Chance, SessionId, Span, Timestamp};
 use crate::session::Sessions;
 use crate::store::{
-    Db, DbError, audit, feed, flows, handoffs, links, provider_sessions, sessions, throttles,
+    Db, DbError, assertions, audit, feed, flows, handoffs, links, provider_sessions, sessions, throttles,
 };
 use crate::sys::Clock;
 
@@ -126,6 +126,7 @@ pub(super) async fn tidy(house: Arc<Sessions>, ring: Arc<Keyring>, clock: Arc<dy
 async fn forget(db: &Db, now: Timestamp) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
     flows::forget(&mut tx, now).await?;
+    assertions::forget(&mut tx, now).await?;
     handoffs::forget(&mut tx, now).await?;
     links::forget(&mut tx, now - Span::hours(24 * 30)).await?;
     throttles::forget(&mut tx, now - Span::hours(48), now - Span::hours(24 * 180)).await?;

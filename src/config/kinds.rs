@@ -86,7 +86,18 @@ words! {
     } later {}
     Audience { "issuer" => Audience::Issuer, "token_endpoint" => Audience::TokenEndpoint } later {}
     GroupsOverage { "refuse" => GroupsOverage::Refuse, "graph" => GroupsOverage::Graph } later {}
-    IdpType { "oidc" => IdpType } later { "saml" }
+    IdpType { "oidc" => IdpType::Oidc, "saml" => IdpType::Saml } later {}
+    NameIdKind {
+        "email" => NameIdKind("urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"),
+        "persistent" => NameIdKind("urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"),
+        "transient" => NameIdKind("urn:oasis:names:tc:SAML:2.0:nameid-format:transient"),
+        "unspecified" => NameIdKind("urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"),
+    } later {}
+    WantPart {
+        "signed-assertion" => WantPart::SignedAssertion,
+        "signed-response" => WantPart::SignedResponse,
+        "encrypted-assertion" => WantPart::EncryptedAssertion,
+    } later {}
     Provision {
         "off" => Provision::Off,
         "link-only" => Provision::LinkOnly,
@@ -156,9 +167,70 @@ pub(super) enum GroupsOverage {
     Refuse,
 }
 
-/// What a provider speaks: there is one choice so far.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct IdpType;
+/// What a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdpType {
+    Oidc,
+    Saml,
+}
+
+/// A format of names in SAML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NameIdKind(pub(super) &'static str);
+
+/// What a SAML response must bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WantPart {
+    EncryptedAssertion,
+    SignedAssertion,
+    SignedResponse,
+}
+
+/// Where people are sent to sign in: an address, perhaps with a query.
+#[derive(Clone, Debug)]
+pub(super) struct SsoUrl(pub(super) String);
+
+impl Scalar for SsoUrl {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if crate::protocol::saml::address(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Bad::value(
+                "this is no https address to send people to",
+                "copy the address for sign-in from the provider",
+            ))
+        }
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["https://idp.example.com/sso"] })
+    }
+}
+
+/// Where metadata is.
+#[derive(Clone, Debug)]
+pub(super) enum MetadataPlace {
+    Address(String),
+    File(PathBuf),
+}
+
+impl Scalar for MetadataPlace {
+    fn parse(text: &str) -> Result<Self, Bad> {
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return match url::Url::parse(text) {
+                Ok(url)
+                    if url.username().is_empty() && url.password().is_none() && url.fragment().is_none() =>
+                {
+                    Ok(Self::Address(text.to_owned()))
+                }
+                _ => Err(Bad::value("this is no address of metadata", "copy it from the provider")),
+            };
+        }
+        <FilePath as Scalar>::parse(text).map(|path| Self::File(path.0))
+    }
+    fn shape() -> Json {
+        json!({ "type": "string", "examples": ["https://idp.example.com/metadata", "partners.xml"] })
+    }
+}
 
 /// An issuer: an absolute address without query and fragment, kept exactly as written.
 #[derive(Clone, Debug)]

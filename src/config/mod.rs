@@ -18,6 +18,7 @@ mod raw;
 mod read;
 mod report;
 mod routes;
+mod saml;
 mod schema;
 mod secrets;
 mod settings;

@@ -3,7 +3,7 @@
 use super::Code;
 use super::catalogue::{Catalogue, once};
 use super::desk::Desk;
-use super::kinds::{Allow, ClientAuth, GroupsOverage, SecretPlace, SecretRef};
+use super::kinds::{Allow, ClientAuth, GroupsOverage, IdpType, SecretPlace, SecretRef};
 use super::raw;
 use super::read::{Maybe, Written};
 use super::secrets::Care;
@@ -14,6 +14,7 @@ use crate::domain::provider::{
     Algorithm, Attributes, ClaimPath, ClientProof, Follow, KeyProof, Overage, Provider, Rule, Test,
 };
 use crate::domain::role::{BUILT_IN, Scope};
+use crate::domain::saml::Saml;
 use crate::domain::{Hostname, PlacePath, Secret, Slug, Span};
 
 /// What may be reached besides the open internet.
@@ -59,10 +60,11 @@ fn provider(
             .label("so its people belong there")
             .help("leave default_tenant out, or tenant, if it is a provider of everybody");
     }
-    issuer(raw, root, desk);
-    let client = client(raw, desk);
+    let spoken = match raw.r#type.value {
+        IdpType::Oidc => oidc(raw, root, desk),
+        IdpType::Saml => super::saml::read(raw, root, desk),
+    };
     let tls = super::tls::provider(&raw.ca, desk);
-    let (client, tls) = (client?, tls?);
     domains(raw, catalogue, desk);
     if !raw.scopes.iter().any(|scope| scope.value == "openid") {
         desk.fault(Code::Contradiction, raw.spot, "`idp.scopes` lack openid")
@@ -97,15 +99,27 @@ fn provider(
     let words = |list: &[Written<String>]| list.iter().map(|word| word.value.clone()).collect::<Vec<_>>();
     let claim = |written: &Written<String>| ClaimPath(written.value.clone());
     let attributes = raw.attributes.0.as_ref()?;
-    addresses(raw, attributes, desk);
+    let Spoken { issuer, client_id, client, saml } = spoken?;
+    let tls = tls?;
+    let attributes = if saml.is_some() {
+        // What the assertion calls them is put in line with these names when it is read.
+        let ours = |name: &str| ClaimPath(name.to_owned());
+        Attributes { email: ours("email"), name: ours("name"), username: ours("preferred_username") }
+    } else {
+        Attributes {
+            email: claim(&attributes.email),
+            name: claim(&attributes.name),
+            username: claim(&attributes.username),
+        }
+    };
     Some(Provider {
         source: desk.written(raw),
         name: name.clone(),
         label: raw.label.0.as_ref().map_or_else(|| name.to_string(), |label| label.value.0.clone()),
         tenant,
         default_tenant,
-        issuer: raw.issuer.value.0.clone(),
-        client_id: raw.client_id.value.clone(),
+        issuer,
+        client_id,
         client,
         tls,
         scopes: words(&raw.scopes),
@@ -114,11 +128,7 @@ fn provider(
         domains: raw.domains.iter().map(|domain| domain.value.clone()).collect(),
         authoritative: raw.authoritative.value,
         provision: raw.provision.value,
-        attributes: Attributes {
-            email: claim(&attributes.email),
-            name: claim(&attributes.name),
-            username: claim(&attributes.username),
-        },
+        attributes,
         verified_claims: raw.verified_claims.iter().map(claim).collect(),
         rules,
         trust_amr: words(&raw.trust_mfa),
@@ -134,13 +144,53 @@ fn provider(
             .follow_session
             .value
             .then_some(Follow { every: raw.follow_every.value, grace: raw.follow_grace.value }),
+        saml,
     })
 }
 
+/// Who a provider is, and who we are to it.
+pub(super) struct Spoken {
+    pub(super) issuer: String,
+    pub(super) client_id: String,
+    pub(super) client: ClientProof,
+    pub(super) saml: Option<Saml>,
+}
+
+fn oidc(raw: &raw::Idp, root: &raw::Root, desk: &mut Desk<'_>) -> Option<Spoken> {
+    let saml = [
+        raw.metadata.0.as_ref().map(|it| (it.spot, "metadata")),
+        raw.entity_id.0.as_ref().map(|it| (it.spot, "entity_id")),
+        raw.sso_url.0.as_ref().map(|it| (it.spot, "sso_url")),
+        raw.certificate.first().map(|it| (it.spot, "certificate")),
+        raw.want.first().map(|it| (it.spot, "want")),
+        raw.name_id.0.as_ref().map(|it| (it.spot, "name_id")),
+    ];
+    for (spot, key) in saml.into_iter().flatten() {
+        desk.fault(Code::Contradiction, spot, format!("`idp.{key}` is for providers that speak SAML"))
+            .help("write type = \"saml\", or leave it out");
+    }
+    let missing = |there: bool, key: &str, desk: &mut Desk<'_>| {
+        if !there && !desk.torn.contains("idp") {
+            desk.fault(Code::Missing, raw.spot, format!("`idp.{key}` is missing"))
+                .help(format!("write `{key} = …`; docs/configuration.md says what it takes"));
+        }
+    };
+    missing(raw.issuer.0.is_some(), "issuer", desk);
+    missing(raw.client_id.0.is_some(), "client_id", desk);
+    if let Some(issuer) = &raw.issuer.0 {
+        over_tls(&issuer.value.0, issuer.spot, root, desk);
+    }
+    if let Some(attributes) = &raw.attributes.0 {
+        addresses(raw, attributes, desk);
+    }
+    let client = client(raw, desk)?;
+    let (issuer, client_id) = (raw.issuer.0.as_ref()?, raw.client_id.0.as_ref()?);
+    Some(Spoken { issuer: issuer.value.0.clone(), client_id: client_id.value.clone(), client, saml: None })
+}
+
 /// Over TLS, or named in `outbound.allow`.
-fn issuer(raw: &raw::Idp, root: &raw::Root, desk: &mut Desk<'_>) {
-    let issuer = &raw.issuer;
-    let Some(rest) = issuer.value.0.strip_prefix("http://") else { return };
+pub(super) fn over_tls(address: &str, spot: Spot, root: &raw::Root, desk: &mut Desk<'_>) {
+    let Some(rest) = address.strip_prefix("http://") else { return };
     let authority = rest.split('/').next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') => (host, port.parse().unwrap_or(80)),
@@ -151,7 +201,7 @@ fn issuer(raw: &raw::Idp, root: &raw::Root, desk: &mut Desk<'_>) {
         Reach::Net(_) => true,
     });
     if !named {
-        desk.fault(Code::Upstream, issuer.spot, "the provider would be asked without TLS")
+        desk.fault(Code::Upstream, spot, "the provider would be asked without TLS")
             .label("whoever is on the way could sign in as anybody")
             .help(format!("write https://; or name it: [outbound] allow = [\"{host}:{port}\"]"));
     }

@@ -2,8 +2,8 @@
 
 use super::kinds::{
     Allow, ClientAuth, FactorMethod, FilePath, GroupsOverage, HeaderLines, HeaderName, Headers, HostCase,
-    IdpType, Issuer, Label, Landing, LogLevel, Method, NamedNetworks, Permissions, Prefix, ProbePath,
-    SecretRef, SiteOrigin, TenantRef, TlsMode, To, UnusualName,
+    IdpType, Issuer, Label, Landing, LogLevel, MetadataPlace, Method, NameIdKind, NamedNetworks, Permissions,
+    Prefix, ProbePath, SecretRef, SiteOrigin, SsoUrl, TenantRef, TlsMode, To, UnusualName, WantPart,
 };
 use super::read::{Maybe, Written, section};
 use super::settings::{DataPlane, LogFormat, MfaRequire, PublicUrl};
@@ -311,18 +311,37 @@ section! {
         name: Written<Slug>,
         /// What the button says after "Continue with"; by default the name.
         label: Maybe<Written<Label>>,
-        /// What it speaks: `oidc`.
-        #[expect(dead_code, reason = "there is one kind so far; the others are refused when it is read")]
+        /// What it speaks: `oidc` or `saml`.
         r#type: Written<IdpType> = "oidc",
         /// The tenant it belongs to, inside which alone it gives anything. Without, it is a provider of everybody; where there is
         /// one tenant only, that one is meant.
         tenant: Maybe<Written<Slug>>,
         /// For a provider of everybody: where people belong for whom no rule says so.
         default_tenant: Maybe<Written<Slug>>,
-        /// The issuer, exactly as the provider writes it, also as to a slash at the end.
-        issuer: Written<Issuer>,
-        /// Who Cardea is to the provider.
-        client_id: Written<String>,
+        /// The issuer, exactly as the provider writes it, also as to a slash at the end. OpenID Connect needs it.
+        issuer: Maybe<Written<Issuer>>,
+        /// Who Cardea is to the provider. OpenID Connect needs it; to a SAML provider it is the entity id of ours, by default the
+        /// address of our metadata.
+        client_id: Maybe<Written<String>>,
+        /// SAML: the provider's metadata, an address or a file, relative to this one. With an address, `entity_id` says who it must be.
+        metadata: Maybe<Written<MetadataPlace>>,
+        /// SAML: who the provider is, exactly as it writes it. A file of metadata says it itself.
+        entity_id: Maybe<Written<Label>>,
+        /// SAML, without metadata: where people are sent to sign in.
+        sso_url: Maybe<Written<SsoUrl>>,
+        /// SAML, without metadata: files with the certificates, as PEM, that verify the provider's signatures, relative to this one.
+        /// Several while it changes them.
+        certificate: Vec<Written<FilePath>> = [],
+        /// SAML: what a response must bring: `signed-assertion`, `signed-response`, `encrypted-assertion`. Something signed by the
+        /// provider it must always bring.
+        want: Vec<Written<WantPart>> = [],
+        /// SAML: the kind of name that is asked for: `persistent`, `email`, `unspecified`, or `transient`, which needs
+        /// `attributes.subject`. By default none is asked for.
+        name_id: Maybe<Written<NameIdKind>>,
+        /// SAML: whether requests are signed also where the provider's metadata does not ask for it.
+        sign_requests: Written<bool> = false,
+        /// SAML: how far the clocks may be apart, at most 3 minutes.
+        clock_skew: Written<Span> = "60s",
         /// How it proves that: `{ file = "…" }`, `{ env = "…" }` or `{ credential = "…" }`.
         client_secret: Maybe<SecretRef>,
         /// How that is shown: `client_secret_basic`, `client_secret_post`, `private_key_jwt` with `client_key`, or `none` for a public
@@ -393,6 +412,9 @@ section! {
         name: Written<String> = "name",
         /// What the username of a new account is made of.
         username: Written<String> = "preferred_username",
+        /// SAML: the attribute by which people are known, in place of the `NameID`. It must never change and never be given to somebody
+        /// else.
+        subject: Maybe<Written<String>>,
     }
 }
 
@@ -596,13 +618,11 @@ pub(super) fn not_built(path: &str) -> Option<&'static str> {
         .map(|(_, what)| *what)
 }
 
-const NOT_BUILT: [(&str, &str); 30] = [
+const NOT_BUILT: [(&str, &str); 28] = [
     ("brand.accent", "a colour of your own"),
     ("brand.help_url", "a link to your own help"),
     ("brand.logo", "a logo of your own"),
     ("budget", "budgets"),
-    ("idp.metadata", "SAML"),
-    ("idp.want", "SAML"),
     ("log.otlp", "traces over OTLP"),
     ("mail", "mail"),
     ("mfa.grace", "a time to enrol in"),

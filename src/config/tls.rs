@@ -193,11 +193,16 @@ fn pair(
 }
 
 fn file(path: &Written<FilePath>, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
-    let full: PathBuf = desk.folder(path.spot).join(&path.value.0);
+    read(&path.value.0, path.spot, desk)
+}
+
+/// A file that the configuration names, relative to it.
+pub(super) fn read(path: &Path, spot: Spot, desk: &mut Desk<'_>) -> Option<Vec<u8>> {
+    let full: PathBuf = desk.folder(spot).join(path);
     match desk.read_plain(&full) {
         Ok((bytes, _)) => Some(bytes),
         Err(error) => {
-            unreadable(&full, &error, path.spot, desk);
+            unreadable(&full, &error, spot, desk);
             None
         }
     }

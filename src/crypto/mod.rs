@@ -2,11 +2,14 @@
 
 pub mod certificate;
 pub mod client_key;
+pub mod content;
 pub mod development;
 pub mod digest;
 pub mod keyring;
 pub mod password_hash;
+pub mod rsa;
 pub mod seal;
+pub mod signer;
 pub mod signing;
 pub mod token;
 

@@ -84,6 +84,8 @@ pub struct Proven {
     level: Level,
     epoch: i64,
     changed_password: bool,
+    #[serde(default)]
+    ends: Option<Timestamp>,
 }
 
 /// What the account and the rules demand of this sign-in, looked up anew at each step.
@@ -112,13 +114,26 @@ impl Proven {
     /// After the first factor was checked, in an epoch of the person's credentials that was read before the check.
     #[must_use]
     pub fn first(user: UserId, first: FirstFactor, epoch: i64, now: Timestamp) -> Self {
-        Self { user, level: Level { first, first_at: now, second: None }, epoch, changed_password: false }
+        Self {
+            user,
+            level: Level { first, first_at: now, second: None },
+            epoch,
+            changed_password: false,
+            ends: None,
+        }
     }
 
     /// From a session that is to be raised: what it has proven already counts.
     #[must_use]
     pub fn resumed(user: UserId, level: Level, epoch: i64) -> Self {
-        Self { user, level, epoch, changed_password: false }
+        Self { user, level, epoch, changed_password: false, ends: None }
+    }
+
+    /// What comes of it ends no later than this.
+    #[must_use]
+    pub fn ending(mut self, ends: Option<Timestamp>) -> Self {
+        self.ends = ends;
+        self
     }
 
     /// The epoch of the credentials that it was proven with. In another epoch it is worth nothing.
@@ -180,7 +195,7 @@ impl Proven {
     pub fn complete(self, demands: Demands) -> Result<Complete, (Owed, Proven)> {
         match self.owes(demands) {
             Some(owed) => Err((owed, self)),
-            None => Ok(Complete { user: self.user, level: self.level }),
+            None => Ok(Complete { user: self.user, level: self.level, ends: self.ends }),
         }
     }
 }
@@ -190,6 +205,7 @@ impl Proven {
 pub struct Complete {
     user: UserId,
     level: Level,
+    ends: Option<Timestamp>,
 }
 
 impl Complete {
@@ -203,6 +219,12 @@ impl Complete {
     #[must_use]
     pub const fn level(&self) -> &Level {
         &self.level
+    }
+
+    /// When the session must end at the latest, if whoever has vouched says so.
+    #[must_use]
+    pub const fn ends(&self) -> Option<Timestamp> {
+        self.ends
     }
 }
 

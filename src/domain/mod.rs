@@ -17,6 +17,7 @@ pub mod pool;
 pub mod provider;
 pub mod role;
 pub mod route;
+pub mod saml;
 pub mod secret;
 pub mod session;
 pub mod target;

@@ -11,7 +11,7 @@ use super::{Hostname, PlacePath, Secret, Slug, Span};
 /// The claims that a provider made about somebody, after every check.
 pub type Claims = Map<String, Value>;
 
-/// An OpenID Connect provider that people sign in with.
+/// A provider that people sign in with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Provider {
     /// Where it is written.
@@ -64,6 +64,9 @@ pub struct Provider {
     pub sign_out: bool,
     /// Whether sessions end when the provider says so.
     pub follow: Option<Follow>,
+    /// What there is besides if it speaks SAML: then `issuer` is its entity id, `client_id` is ours, and what only OpenID Connect
+    /// knows is not looked at.
+    pub saml: Option<super::saml::Saml>,
 }
 
 /// How a session follows the provider that it came from.
@@ -289,6 +292,12 @@ pub enum Gift {
 }
 
 impl Provider {
+    /// Its name with what it speaks, as sessions and policies know it: `oidc:entra`, `saml:partners`.
+    #[must_use]
+    pub fn spoken(&self) -> String {
+        format!("{}:{}", if self.saml.is_some() { "saml" } else { "oidc" }, self.name)
+    }
+
     /// What the claims give. The same claims and rules always give the same.
     #[must_use]
     pub fn gains(&self, claims: &Claims) -> Vec<Gain> {
@@ -440,6 +449,7 @@ pub(crate) mod tests {
             overage: Overage::Refuse,
             sign_out: true,
             follow: None,
+            saml: None,
         }
     }
 

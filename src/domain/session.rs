@@ -17,12 +17,12 @@ pub enum FirstFactor {
 }
 
 impl FirstFactor {
-    /// The OpenID Connect provider that gave it, by name.
+    /// The name of the provider that has vouched, if one has.
     #[must_use]
-    pub fn oidc(&self) -> Option<&str> {
+    pub fn provider(&self) -> Option<&str> {
         match self {
             FirstFactor::Password => None,
-            FirstFactor::Provider(name) => name.strip_prefix("oidc:"),
+            FirstFactor::Provider(name) => name.split_once(':').map(|(_, name)| name),
         }
     }
 }

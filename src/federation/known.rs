@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::{Trouble, document};
 use crate::domain::provider::Provider;
+use crate::domain::saml::Description;
 use crate::domain::{Span, Timestamp};
 use crate::outbound::Outbound;
 use crate::protocol::oidc::{Keys, Metadata};
@@ -32,6 +33,7 @@ const RENEWAL: Span = Span::seconds(10);
 pub(super) struct Known {
     metadata: Arc<Document<Metadata>>,
     keys: Arc<Document<Keys>>,
+    description: Arc<Document<Description>>,
 }
 
 /// A document, and the fetch of it that is under way.
@@ -154,6 +156,14 @@ impl<T: Send + Sync + 'static> Document<T> {
         Ok(Some(document).filter(|document| !Arc::ptr_eq(document, unfit)))
     }
 
+    /// Forgets a document whose own time is over: it does not serve even where there is no other.
+    fn forget(&self, over: impl FnOnce(&T) -> bool) {
+        let mut kept = self.kept();
+        if kept.last.as_ref().is_some_and(|(document, _)| over(document)) {
+            kept.last = None;
+        }
+    }
+
     /// The fetch that is under way, or else this one, begun.
     fn under_way<F>(self: &Arc<Self>, kept: &mut Kept<T>, now: Timestamp, fetch: F) -> Flight<T>
     where
@@ -232,6 +242,40 @@ impl Known {
     ) -> Result<Option<Arc<Keys>>, Trouble> {
         self.keys.newer(unfit, now, fetch_keys(outbound, provider, metadata, now)).await
     }
+
+    /// What a SAML provider publishes about itself at this address.
+    pub(super) async fn description(
+        &self,
+        outbound: &Arc<Outbound>,
+        provider: &Provider,
+        address: &str,
+        now: Timestamp,
+    ) -> Result<Arc<Description>, Trouble> {
+        self.description.forget(|known| known.valid_until.is_some_and(|until| until <= now));
+        self.description.get(now, fetch_description(outbound, provider, address, now)).await
+    }
+
+    /// The same, newer than what did not fit. `None`: it was fetched for the same reason a moment ago.
+    pub(super) async fn redescribed(
+        &self,
+        outbound: &Arc<Outbound>,
+        provider: &Provider,
+        address: &str,
+        unfit: &Arc<Description>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Description>>, Trouble> {
+        self.description.newer(unfit, now, fetch_description(outbound, provider, address, now)).await
+    }
+}
+
+fn fetch_description(
+    outbound: &Arc<Outbound>,
+    provider: &Provider,
+    address: &str,
+    now: Timestamp,
+) -> impl Future<Output = Result<Description, Trouble>> + Send + use<> {
+    let (outbound, provider, address) = (Arc::clone(outbound), provider.clone(), address.to_owned());
+    async move { super::saml::fetch(&outbound, &provider, &address, now).await }
 }
 
 fn fetch_keys(

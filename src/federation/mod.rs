@@ -10,6 +10,7 @@ mod kept;
 mod known;
 mod logout;
 mod proof;
+mod saml;
 mod standing;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::provider::{Claims, Provider};
+use crate::domain::saml::Source;
 use crate::domain::{Slug, Span, Timestamp};
 use crate::outbound::{self, Allowed, Answer, Outbound};
 use crate::protocol::oidc::{self, Expected, Keys, Metadata, Refused, Tokens};
@@ -84,7 +86,7 @@ impl From<outbound::Failed> for Trouble {
     }
 }
 
-/// Somebody whom a provider vouches for. Only [`Federation::redeem`] makes one.
+/// Somebody whom a provider vouches for. Only [`Federation::redeem`] and the story of SAML make one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// Who, for the provider.
@@ -97,6 +99,9 @@ pub struct Identity {
     pub at: Timestamp,
     /// Tokens that something needs later.
     pub kept: Kept,
+    /// When the session there ends, if it says so: ours ends with it.
+    #[serde(default)]
+    pub ends: Option<Timestamp>,
 }
 
 impl Identity {
@@ -144,7 +149,7 @@ impl Federation {
         self.outbound.allow(allow);
         let providers = shared(providers);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(name, issuer), _| providers.iter().any(|it| it.name == *name && it.issuer == *issuer));
+        known.retain(|place, _| providers.iter().any(|it| self::place(it) == *place));
         drop(known);
         self.providers.store(Arc::new(providers));
     }
@@ -170,7 +175,7 @@ impl Federation {
 
     fn known(&self, provider: &Provider) -> Arc<Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry((provider.name.clone(), provider.issuer.clone())).or_default())
+        Arc::clone(known.entry(place(provider)).or_default())
     }
 
     /// What a provider says about itself.
@@ -237,7 +242,7 @@ impl Federation {
         let claims = self.complete(provider, &metadata, &verified, &tokens, &expected).await?;
         let kept = Kept::of(provider, &metadata, &tokens, with.nonce, &verified)?;
         let (subject, auth_time) = (verified.subject().to_owned(), verified.auth_time());
-        Ok(Identity { subject, claims, auth_time, at: with.now, kept })
+        Ok(Identity { subject, claims, auth_time, at: with.now, kept, ends: None })
     }
 
     /// Redeems the code, once. Never follows anything, never says the secret in an address.
@@ -257,6 +262,15 @@ impl Federation {
             tokens => Ok(tokens?),
         }
     }
+}
+
+/// What is known of a provider is known of it under this name, as this issuer, from this address.
+fn place(provider: &Provider) -> (Slug, String) {
+    let issuer = match provider.saml.as_ref().map(|saml| &saml.source) {
+        Some(Source::Address(address)) => format!("{} {address}", provider.issuer),
+        _ => provider.issuer.clone(),
+    };
+    (provider.name.clone(), issuer)
 }
 
 fn shared(providers: Vec<Provider>) -> Vec<Arc<Provider>> {

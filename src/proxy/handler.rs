@@ -39,6 +39,8 @@ use super::{Arrival, Front, answers, forward_auth};
 
 /// The most bytes of a request's body to the portal.
 const MOST_PORTAL_BODY: usize = 64 * 1024;
+/// The same where providers have browsers post their answers: a SAML response of 256 KiB, as a form writes it.
+const MOST_ANSWER: usize = 400 * 1024;
 /// How long such a body may take.
 const PORTAL_BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -674,7 +676,9 @@ async fn portal<C: Carrier>(
     if let Some(unusual) = asked.target.unusual().beyond(Unusual::default()) {
         return reply.lost(Lost::Unusual(unusual));
     }
-    let within = tokio::time::timeout(PORTAL_BODY_WITHIN, carrier.whole(MOST_PORTAL_BODY));
+    let answer = asked.target.path().starts_with("/auth/sso-callback");
+    let most = if answer { MOST_ANSWER } else { MOST_PORTAL_BODY };
+    let within = tokio::time::timeout(PORTAL_BODY_WITHIN, carrier.whole(most));
     let body = match within.await.unwrap_or(Err(Unfit::Missing)) {
         Ok(body) => body,
         Err(unfit) => {

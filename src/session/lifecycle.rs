@@ -304,6 +304,7 @@ impl Sessions {
         {
             sessions::end(tx, old.id, "too many sessions", now).await?;
         }
+        let latest = now + self.settings.absolute;
         let session = Session {
             id: SessionId::mint(now, visit.chance),
             user,
@@ -312,7 +313,7 @@ impl Sessions {
             created_at: now,
             seen_at: now,
             idle_until: now + self.settings.idle,
-            absolute_until: now + self.settings.absolute,
+            absolute_until: complete.ends().map_or(latest, |ends| ends.min(latest)),
             ended: None,
             address: visit.address.to_string(),
             agent: clip(visit.agent),

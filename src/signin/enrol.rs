@@ -251,7 +251,7 @@ impl SignIn {
 
 /// A first factor that was given too long ago, or nobody knows when: at a provider it is given anew, if there is one.
 fn too_old(first: &FirstFactor) -> SignInError {
-    let provider = first.oidc().and_then(|name| Slug::parse(name).ok());
+    let provider = first.provider().and_then(|name| Slug::parse(name).ok());
     provider.map_or(SignInError::Stale, SignInError::Anew)
 }
 

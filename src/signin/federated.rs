@@ -105,22 +105,22 @@ pub enum Returned {
 }
 
 /// What a sign-in under way says about the answer to it.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// Who was asked.
-    provider: &'a Slug,
+    pub(super) provider: &'a Slug,
     /// The source from which it was begun.
-    from: &'a str,
+    pub(super) from: &'a str,
     /// The provider to whose address the answer came, if it came to one.
-    name: Option<&'a str>,
-    max_age: Option<Span>,
+    pub(super) name: Option<&'a str>,
+    pub(super) max_age: Option<Span>,
     /// Whether the browser that began it brings it.
-    bound: bool,
+    pub(super) bound: bool,
 }
 
 /// Where what a provider vouched for is sealed: it opens in no other sign-in, and for no other provider or issuer.
 fn vouched_place(flow: &Flow, provider: &Provider) -> String {
     let digest = BASE32_NOPAD.encode(&flow.digest);
-    format!("flows/identity/{digest}/{}/{}", provider.name, provider.issuer)
+    format!("flows/identity/{digest}/{}/{}", provider.spoken(), provider.issuer)
 }
 
 /// Why an account is not opened.
@@ -230,7 +230,7 @@ impl SignIn {
     }
 
     /// A provider that is not switched off and whose tenant is in force: asked at every step (`F46`).
-    async fn in_force(&self, name: &str, visit: &Visit<'_>) -> Result<Arc<Provider>, SignInError> {
+    pub(super) async fn in_force(&self, name: &str, visit: &Visit<'_>) -> Result<Arc<Provider>, SignInError> {
         let provider = self.federation.named(name).ok_or(SignInError::Stale)?;
         let stopped = providers::stopped(&mut self.db.read().await?, visit.now).await?;
         if let Some((_, why)) = stopped.iter().find(|(stopped, _)| stopped == name) {
@@ -278,6 +278,9 @@ impl SignIn {
         let provider = self.in_force(to.provider, visit).await?;
         let from = source(visit.address);
         self.may_come_from(&provider.name, &from, visit).await?;
+        if let Some(saml) = &provider.saml {
+            return self.depart_saml((&provider, saml), to, (browser, from), visit).await;
+        }
         let metadata = self.federation.metadata(&provider, visit.now).await;
         let metadata = metadata.map_err(|trouble| self.troubled(&provider, &trouble, visit))?;
         self.traffic.note(&provider.name, true, visit.now);
@@ -356,7 +359,7 @@ impl SignIn {
 
     /// Lets an answer in to be looked at: not more than so many of one provider at once, and none of a source whose sign-ins have
     /// failed too often.
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         provider: &Slug,
         from: &str,
@@ -376,7 +379,7 @@ impl SignIn {
     }
 
     /// Counts what was refused.
-    async fn counted<T>(
+    pub(super) async fn counted<T>(
         &self,
         provider: &Slug,
         from: &str,
@@ -409,11 +412,22 @@ impl SignIn {
             let step = self.settle(&flow, &provider, &identity, visit).await?;
             return Ok(Returned::Stepped(step));
         }
-        let vouched = serde_json::to_vec(&identity).unwrap_or_default();
-        let sealed = self.keys.sealer.seal(&vouched_place(&flow, &provider), &vouched, visit.chance)?;
+        let sealed = self.sealed_answer(&flow, &provider, &identity, visit)?;
         let stage = Stage::Arrived { provider: provider.name.clone(), from: from.to_owned() };
         self.advanced(&mut flow, stage, Some(&sealed), visit).await?;
         Ok(Returned::Arrived)
+    }
+
+    /// What a provider vouched for, to be kept in the flow until the browser shows itself.
+    pub(super) fn sealed_answer(
+        &self,
+        flow: &Flow,
+        provider: &Provider,
+        identity: &Identity,
+        visit: &Visit<'_>,
+    ) -> Result<Vec<u8>, SignInError> {
+        let vouched = serde_json::to_vec(identity).unwrap_or_default();
+        Ok(self.keys.sealer.seal(&vouched_place(flow, provider), &vouched, visit.chance)?)
     }
 
     /// Whom a provider vouches for: its answer is from it, came as it was asked to, and its code is good.
@@ -426,6 +440,10 @@ impl SignIn {
         visit: &Visit<'_>,
     ) -> Result<(Arc<Provider>, Identity), SignInError> {
         let provider = self.in_force(provider.as_str(), visit).await?;
+        if provider.saml.is_some() {
+            let detail = "the answer is one of OpenID Connect, and the provider speaks SAML";
+            return Err(self.decline(&provider, Why::Refused, "callback", detail, visit));
+        }
         self.came_as_asked(&provider, posted, visit)?;
         self.is_from(&provider, name, response, visit).await?;
         let code = self.code(&provider, response, visit)?;
@@ -613,11 +631,11 @@ impl SignIn {
             return Err(Halt::Declined(check, detail));
         }
         let epoch = users::hold_epoch(&mut tx, user).await?.ok_or(SignInError::Stale)?;
-        let first = FirstFactor::Provider(format!("oidc:{}", provider.name).into());
+        let first = FirstFactor::Provider(provider.spoken().into());
         // Who signed in there long ago has not given a fresh proof, however quickly the provider answers. When that was, only
         // the provider knows: unsaid, it is not fresh.
         let at = identity.auth_time.unwrap_or(Timestamp::from_millis(0)).min(visit.now);
-        let mut proven = Proven::first(user, first, epoch, at);
+        let mut proven = Proven::first(user, first, epoch, at).ending(identity.ends);
         if provider.trusts_second(&identity.claims) {
             proven = proven.with_second(SecondFactor::Provider, at);
         }
@@ -662,7 +680,7 @@ impl SignIn {
     }
 
     /// Leaves the cause for the audit log, and gives what the person may know.
-    fn decline(
+    pub(super) fn decline(
         &self,
         provider: &Provider,
         why: Why,

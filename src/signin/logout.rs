@@ -96,7 +96,7 @@ impl SignIn {
     /// # Errors
     /// See [`NotEnded`].
     pub async fn logged_out(&self, name: &str, raw: &str, visit: &Visit<'_>) -> Result<usize, NotEnded> {
-        let provider = self.federation.named(name).ok_or(NotEnded::Unknown)?;
+        let provider = self.federation.named(name).filter(|it| it.saml.is_none()).ok_or(NotEnded::Unknown)?;
         if let Some(wait) = self.logouts.wait(visit.address, visit.now) {
             return Err(NotEnded::Throttled(wait));
         }

@@ -13,6 +13,8 @@ mod password;
 mod provider_session;
 mod provision;
 pub mod rehearsal;
+mod saml;
+mod saml_keys;
 mod second_factor;
 mod step;
 mod throttle;
@@ -79,6 +81,8 @@ pub struct SignIn {
     pub ledger: Ledger,
     /// Where passwords are hashed.
     pub hashing: Pool,
+    /// Where signed documents are verified.
+    pub documents: Pool,
     /// Identity providers.
     pub federation: Arc<Federation>,
     /// Who has sent logout tokens that were not taken.

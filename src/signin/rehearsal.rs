@@ -115,7 +115,8 @@ impl SignIn {
         let Stage::Rehearsing { provider, max_age, away: false } = flow.stage.clone() else {
             return Err(SignInError::Stale);
         };
-        let known = self.federation.named(name).filter(|it| it.name == provider).ok_or(SignInError::Stale)?;
+        let known = self.federation.named(name).filter(|it| it.name == provider && it.saml.is_none());
+        let known = known.ok_or(SignInError::Stale)?;
         let metadata = self.federation.metadata(&known, visit.now).await;
         let metadata = metadata.map_err(|trouble| self.troubled(&known, &trouble, visit))?;
         let mut tx = self.db.begin().await?;

@@ -39,7 +39,7 @@ impl SignIn {
     ) -> Result<(Demands, Principal), SignInError> {
         self.raised_level(conn, flow, proven, visit).await?;
         // Whoever owes one more step has not come in yet (`F46`).
-        if let Some(name) = proven.level().first.oidc()
+        if let Some(name) = proven.level().first.provider()
             && !self.still_in_force(conn, name, visit).await?
         {
             return Err(SignInError::Stale);
@@ -180,7 +180,7 @@ fn way_in(snapshot: &Snapshot, who: &Principal, first: &FirstFactor) -> WayIn {
     let administers = who.kind == AccountKind::Admin && who.enrolled;
     match first {
         // Whose tenants demand several comes in with any of them; each app then asks for its own.
-        FirstFactor::Provider(_) if demanded.any(|it| first.oidc() == Some(it.as_str())) => WayIn::Right,
+        FirstFactor::Provider(_) if demanded.any(|it| first.provider() == Some(it.as_str())) => WayIn::Right,
         FirstFactor::Password if administers => WayIn::Emergency,
         _ => WayIn::Wrong(provider),
     }

@@ -171,7 +171,7 @@ impl SignIn {
         tx.lock("lock:provision").await?;
         users::hold_epoch(&mut tx, user).await?;
         let level = live_level(&mut tx, session, user, visit).await?;
-        let keep = Some(session).filter(|_| level.first.oidc() != Some(provider.as_str()));
+        let keep = Some(session).filter(|_| level.first.provider() != Some(provider.as_str()));
         if !identities::cut(&mut tx, provider, user).await? {
             return Err(SignInError::Stale);
         }

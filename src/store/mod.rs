@@ -4,6 +4,7 @@
 //! and prepared on both engines by a test. Store functions are free functions named for what they do; one use case is one
 //! transaction, and its audit record and its notice stand or fall with it.
 
+pub mod assertions;
 pub mod audit;
 pub mod credentials;
 mod db;
@@ -40,6 +41,7 @@ pub const STATEMENTS: &[&[Sql]] = &[
     credentials::ALL,
     db::ALL,
     feed::ALL,
+    assertions::ALL,
     flows::ALL,
     grants::ALL,
     groups::ALL,

@@ -213,12 +213,14 @@ const SQLITE: &[Text] = &[
     (2, "federation", include_str!("../../migrations/sqlite/0002_federation.sql")),
     (3, "claimed_emails", include_str!("../../migrations/sqlite/0003_claimed_emails.sql")),
     (4, "provider sessions", include_str!("../../migrations/sqlite/0004_provider_sessions.sql")),
+    (5, "assertions", include_str!("../../migrations/sqlite/0005_assertions.sql")),
 ];
 const POSTGRES: &[Text] = &[
     (1, "gate", include_str!("../../migrations/postgres/0001_gate.sql")),
     (2, "federation", include_str!("../../migrations/postgres/0002_federation.sql")),
     (3, "claimed_emails", include_str!("../../migrations/postgres/0003_claimed_emails.sql")),
     (4, "provider sessions", include_str!("../../migrations/postgres/0004_provider_sessions.sql")),
+    (5, "assertions", include_str!("../../migrations/postgres/0005_assertions.sql")),
 ];
 
 fn migrator(list: &[Text]) -> Migrator {

@@ -86,6 +86,7 @@ pub fn router(web: Web) -> Router {
             get(portal::federation::answered_bare).post(portal::federation::posted_bare),
         )
         .route("/auth/oidc/{provider}/backchannel-logout", post(portal::logout::backchannel))
+        .route("/auth/saml/{provider}/metadata", get(portal::saml::metadata))
         .route("/auth/finish", get(portal::federation::finish))
         .route("/auth/oidc/{provider}/jwks.json", get(portal::federation::client_keys))
         .route("/auth/link/{provider}", get(portal::ties::link_page).post(portal::ties::link))

@@ -33,7 +33,7 @@ pub(super) fn see(path: &str) -> Response {
     response
 }
 
-fn dress(headers: &mut HeaderMap, fields: &'static [headers::Field]) {
+pub(super) fn dress(headers: &mut HeaderMap, fields: &'static [headers::Field]) {
     for (name, value) in fields {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }

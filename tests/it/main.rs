@@ -26,6 +26,7 @@ mod forward_auth;
 mod house;
 mod operation;
 mod pages;
+mod saml;
 mod support;
 mod tls;
 mod tools;

@@ -8,6 +8,7 @@ mod past;
 mod people;
 mod providers;
 mod rights;
+mod saml;
 mod socket;
 mod structure;
 

@@ -24,7 +24,7 @@ impl Desk<'_> {
     }
 
     /// `on`, or since when and why not.
-    async fn provider_state(&self, name: &str) -> Result<String, Trouble> {
+    pub(super) async fn provider_state(&self, name: &str) -> Result<String, Trouble> {
         let stopped = self.admin.stopped_providers(self.by).await?;
         Ok(match stopped.iter().find(|(stopped, _)| stopped == name) {
             None => "on".to_owned(),
@@ -57,6 +57,9 @@ impl Desk<'_> {
         let domains: Vec<String> = provider.domains.iter().map(ToString::to_string).collect();
         let rules: Vec<String> =
             provider.rules.iter().enumerate().map(|(at, rule)| words(at, rule)).collect();
+        if let Some(saml) = &provider.saml {
+            return self.saml_show(&provider, saml, &rules.join("; ")).await;
+        }
         let client = match provider.client {
             ClientProof::Basic(_) => "client_secret_basic",
             ClientProof::Key(_) => "private_key_jwt",
@@ -100,6 +103,9 @@ impl Desk<'_> {
     pub(super) async fn idp_test(&self, name: &str, sign_in: bool) -> Result<Answer, Trouble> {
         let provider = self.provider(name)?;
         self.admin.may_try_provider(self.by, provider.tenant.as_ref()).await?;
+        if let Some(saml) = &provider.saml {
+            return self.saml_test(&provider, saml).await;
+        }
         let now = self.admin.clock.now();
         let findings = self.controls.federation.inspect(&provider, now).await;
         let fine = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
@@ -260,7 +266,7 @@ fn remedy(check: &str) -> &'static str {
     }
 }
 
-const fn provision(provision: Provision) -> &'static str {
+pub(super) const fn provision(provision: Provision) -> &'static str {
     match provision {
         Provision::Create => "create",
         Provision::LinkOnly => "link-only",

@@ -15,8 +15,10 @@ use crate::ui::{Continue, ErrorKind, Rehearsed};
 use crate::web::here::Here;
 use crate::web::{Web, reply};
 
-/// The most bytes of an answer that a browser posts.
-const MOST: usize = 64 * 1024;
+/// The most bytes of an answer that a browser posts: SAML's are large.
+const MOST: usize = 400 * 1024;
+/// The most of one of OpenID Connect.
+const MOST_PLAIN: usize = 64 * 1024;
 
 /// What is asked of a provider about somebody who is signed in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -161,7 +163,14 @@ async fn posted_inner(here: &Here, provider: Option<&str>, request: Request) -> 
     let Ok(body) = Limited::new(body, MOST).collect().await else {
         return reply::problem(here, &parts.headers, ErrorKind::TooLarge);
     };
-    let Some(answer) = read(&body.to_bytes()) else { return reply::start_again(here) };
+    let body = body.to_bytes();
+    if super::saml::is_response(&body) {
+        return super::saml::posted(here, provider, &body).await;
+    }
+    if body.len() > MOST_PLAIN {
+        return reply::problem(here, &parts.headers, ErrorKind::TooLarge);
+    }
+    let Some(answer) = read(&body) else { return reply::start_again(here) };
     // No cookie comes with a form of another site. The page leads to one of ours, where it does.
     match here.web.signin.returned(provider, &answer, None, &here.visit()).await {
         Ok(Returned::Arrived) => {

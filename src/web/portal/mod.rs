@@ -7,6 +7,7 @@ pub(super) mod federation;
 pub(super) mod logout;
 pub(super) mod onward;
 pub(super) mod password;
+pub(super) mod saml;
 pub(super) mod setup;
 pub(super) mod sign_in;
 pub(super) mod sign_out;

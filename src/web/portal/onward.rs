@@ -95,13 +95,14 @@ pub(super) async fn prove_again(here: &Here, record: &Record, to: &str) -> Resul
         Ok(Onward::ProveAt(start_path(name.as_str(), to, None, again), label))
     };
     match here.web.signin.demanded(to, &here.visit()) {
-        Some(name) if record.level.first.oidc() != Some(name.as_str()) => return at(&name, Again::There),
+        Some(name) if record.level.first.provider() != Some(name.as_str()) => return at(&name, Again::There),
         _ => {}
     }
     if let Some(name) = here.web.signin.must_use(&record.principal, &record.level) {
         return at(&name, Again::Anew);
     }
-    if let Some(provider) = record.level.first.oidc().and_then(|name| here.web.signin.federation.named(name))
+    if let Some(provider) =
+        record.level.first.provider().and_then(|name| here.web.signin.federation.named(name))
     {
         return Ok(anew_at(&provider, to));
     }

@@ -574,6 +574,7 @@ async fn mfa_07_recovery_codes_are_worth_nothing_where_they_are_not_taken() {
         sessions: Arc::clone(&house.sessions),
         snapshot: Arc::clone(&house.board.snapshot),
         ledger: house.ledger.clone(),
+        documents: house.signin.documents.clone(),
         hashing: house.hashing.clone(),
         federation: Arc::clone(&house.signin.federation),
         logouts: cardea::signin::Strangers::default(),
